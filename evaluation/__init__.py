@@ -1,0 +1,1 @@
+"""Metrics and studies of the paper."""

