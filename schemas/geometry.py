@@ -37,7 +37,8 @@ class SemanticGeometry:
     def frames(self, samples: int) -> int:
         """Returns the number of frames of a clip of `samples` samples, the last one padded.
 
-        >>> SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024).frames(160000)
+        >>> geometry = SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024)
+        >>> geometry.frames(160000)
         250
         """
         return -(-samples // self.hop_samples)

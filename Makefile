@@ -1,0 +1,51 @@
+# Every target sets itself up: `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# TORCH_BACKEND=cpu takes the small torch without CUDA, where its index can be reached.
+TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean bench
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to listen to; MUSIC=~/Music takes yours
+	@$(BIN)/python -m pipelines.demo $(if $(MUSIC),--music $(MUSIC),)
+
+test: $(VENV)/.dev ## run the test suite
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_rooms.py
+
+bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would write
+	@$(BIN)/python benchmarks/prepare.py
+
+lock: $(VENV)/.dev ## pin the newest versions that fit together
+	@$(BIN)/uv pip compile setup.py --quiet --upgrade --extra dev --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-index-url -o requirements.lock
+
+clean: ## remove the environment and the demo
+	rm -rf $(VENV) demo
+
+$(VENV)/.uv:
+	@echo "Setting up $(VENV) (once; a few minutes and about 6 GB, or TORCH_BACKEND=cpu for 2 GB)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "This needs Python 3.11 or 3.12: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.uv setup.py requirements.lock
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.ready
+	@$(INSTALL) -e ".[dev]"
+	@touch $@

@@ -1,0 +1,69 @@
+"""The models a recipe names, loaded once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from models.protocols import AcousticCodec, SemanticEncoder, Separator
+from models.registry import load_acoustic, load_semantic, load_separator
+from schemas.recipe import EncodeRecipe
+from schemas.records import Geometry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """What a recipe needs to encode a track.
+
+    Attributes:
+        acoustic: The acoustic codec.
+        semantic: The semantic encoder.
+        separator: Splits the vocals off; None where the mix itself is encoded.
+    """
+
+    acoustic: AcousticCodec
+    semantic: SemanticEncoder
+    separator: Separator | None
+
+    @property
+    def geometry(self) -> Geometry:
+        """The shapes of the codes."""
+        return Geometry(acoustic=self.acoustic.geometry, semantic=self.semantic.geometry)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hex digest of each model's weights, by role."""
+        weights = {
+            "acoustic": self.acoustic.weights_sha256,
+            "semantic": self.semantic.weights_sha256,
+        }
+        if self.separator is not None:
+            weights["separator"] = self.separator.weights_sha256
+        return weights
+
+
+class _Where(TypedDict):
+    device: str
+    dtype: str
+    batch_clips: int
+
+
+def load_models(recipe: EncodeRecipe) -> Models:
+    """Returns the models of a recipe; the second call in a process returns the same ones.
+
+    Raises:
+        ValueError: A model is unknown, its weights are missing or unsafe, the device is not there,
+            or the separator works at another rate than the recipe clips at.
+    """
+    where = _Where(device=recipe.device, dtype=recipe.dtype, batch_clips=recipe.batch_clips)
+    separator = load_separator(recipe.separator, **where) if recipe.separator else None
+    if separator is not None and separator.sample_rate_hz != recipe.mix_rate_hz:
+        raise ValueError(
+            f"mix_rate_hz must be the separator's {separator.sample_rate_hz} Hz, "
+            f"found {recipe.mix_rate_hz}"
+        )
+    return Models(
+        acoustic=load_acoustic(recipe.acoustic, **where),
+        semantic=load_semantic(recipe.semantic, **where),
+        separator=separator,
+    )

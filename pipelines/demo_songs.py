@@ -1,0 +1,168 @@
+"""Writes songs that were composed and sung here, to try everything out without any music.
+
+Run it as:
+
+    singsong demo-songs --output demo --songs 4 --seconds 30
+    singsong prepare --input demo/mixes ...
+
+`mixes/` is the music. The true stems lie beside it in `stems/`, so that they are never taken for
+songs, and `songs.json`, written last, tells key, tempo, chords and melody of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from tqdm import tqdm
+
+from schemas.storage import join, list_files, put_bytes
+from transforms.dsp.seeds import generator
+from transforms.dsp.synth import MIX, STEMS, render_song
+from transforms.dsp.synth_score import Score, SongSpec, compose
+
+FOLDERS = ("mixes", "stems")
+INDEX = "songs.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSongsConfig:
+    """What to write.
+
+    Attributes:
+        output: Folder for the songs; it may hold an earlier run of no more songs, and nothing else.
+        songs: How many.
+        seconds: Length of each.
+        seed: Chooses the songs; song i does not depend on how many there are.
+
+    Raises:
+        ValueError: No output, no songs, or seconds that no song can have.
+    """
+
+    output: str
+    songs: int = 4
+    seconds: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise ValueError("output must name a folder, found an empty name")
+        if self.songs < 1:
+            raise ValueError(f"songs must be at least 1, found {self.songs}")
+        self.spec(0)
+
+    def spec(self, index: int) -> SongSpec:
+        """Returns the spec of one song."""
+        rng = generator(seed=self.seed, purpose="demo-songs", key=str(index))
+        return SongSpec(seed=int(rng.integers(2**31)), seconds=self.seconds)
+
+    def name(self, index: int) -> str:
+        """Returns the name of one song, such as "song-0000"."""
+        return f"song-{index:04}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `DemoSongsConfig`."""
+    defaults = DemoSongsConfig
+    parser.add_argument("--output", required=True, help="folder for the songs")
+    parser.add_argument("--songs", type=int, default=defaults.songs, help="how many")
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="chooses the songs")
+
+
+def config_from(args: argparse.Namespace) -> DemoSongsConfig:
+    """Returns the config that the flags describe. Raises as `DemoSongsConfig`."""
+    return DemoSongsConfig(
+        output=args.output, songs=args.songs, seconds=args.seconds, seed=args.seed
+    )
+
+
+def write_songs(config: DemoSongsConfig) -> None:
+    """Writes the songs and, last, what they are.
+
+    Raises:
+        ValueError: The output holds audio that this run would not write, which `prepare` would
+            take for one of its songs.
+        OSError: The output cannot be written.
+    """
+    _check_no_strangers(config)
+    entries = [write_song(config, index) for index in tqdm(range(config.songs), unit="song")]
+    index = {"seed": config.seed, "seconds": config.seconds, "songs": entries}
+    put_bytes(join(config.output, INDEX), json.dumps(index, indent=1).encode())
+
+
+def write_song(config: DemoSongsConfig, index: int) -> dict[str, Any]:
+    """Writes the mix and the stems of one song and returns its entry in the index.
+
+    Files are 16-bit FLAC, so the stems add up to the mix within a few steps of 16 bits.
+
+    Raises:
+        OSError: The output cannot be written.
+    """
+    spec = config.spec(index)
+    score = compose(spec)
+    for name, audio in render_song(spec, score).items():
+        data = _flac(audio, sample_rate_hz=spec.sample_rate_hz)
+        put_bytes(join(config.output, _path(config.name(index), name)), data)
+    return _entry(config.name(index), spec=spec, score=score)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the job from a command line and returns its exit status."""
+    parser = argparse.ArgumentParser("singsong demo-songs", allow_abbrev=False)
+    parser.description = (__doc__ or "").partition("\n")[0]
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        write_songs(config_from(args))
+    except ValueError as error:
+        parser.error(str(error))
+    return 0
+
+
+def _path(song: str, stem: str) -> str:
+    return f"mixes/{song}.flac" if stem == MIX else f"stems/{song}/{stem}.flac"
+
+
+def _check_no_strangers(config: DemoSongsConfig) -> None:
+    ours = {
+        _path(config.name(index), stem) for index in range(config.songs) for stem in (*STEMS, MIX)
+    }
+    found = {
+        join(folder, path) for folder in FOLDERS for path in list_files(join(config.output, folder))
+    }
+    if strangers := sorted(found - ours):
+        raise ValueError(
+            f"output must be a new folder, or one that an equal or smaller run wrote; found "
+            f"{strangers[0]} in {config.output}"
+        )
+
+
+def _flac(audio: npt.NDArray[np.float32], *, sample_rate_hz: int) -> bytes:
+    out = BytesIO()
+    soundfile.write(out, audio.T, sample_rate_hz, format="FLAC", subtype="PCM_16")
+    return out.getvalue()
+
+
+def _entry(name: str, *, spec: SongSpec, score: Score) -> dict[str, Any]:
+    return {
+        "name": name,
+        "mix": _path(name, MIX),
+        "stems": {stem: _path(name, stem) for stem in STEMS},
+        "seed": spec.seed,
+        "sample_rate_hz": spec.sample_rate_hz,
+        "key": score.key.name,
+        "tempo_bpm": score.tempo_bpm,
+        "chords": [
+            {"start_s": chord.start_s, "end_s": chord.end_s, "name": chord.name}
+            for chord in score.chords
+        ],
+        "melody": [asdict(note) for note in score.melody],
+    }

@@ -1,0 +1,156 @@
+"""The command-line form of a recipe, shared by the jobs that take one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from schemas.recipe import (
+    DTYPES,
+    FORMATS,
+    NO_FILTER,
+    WINDOW_KINDS,
+    DatasetRecipe,
+    EncodeRecipe,
+    LoudnessFilter,
+    LoudnessWindow,
+    ModelSpec,
+)
+
+PROFILES: Mapping[str, Mapping[str, str]] = {
+    "lite": {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"},
+    "paper": {
+        "separator": "demucs:htdemucs",
+        "acoustic": "dac:descript/dac_16khz",
+        "semantic": "w2v-bert:facebook/w2v-bert-2.0,layer=7",
+    },
+    "hifi": {
+        "separator": "demucs:htdemucs",
+        "acoustic": "dac:descript/dac_44khz",
+        "semantic": "w2v-bert:facebook/w2v-bert-2.0,layer=7",
+    },
+}
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of a `DatasetRecipe`."""
+    _add_model_arguments(parser.add_argument_group("models"))
+    _add_clip_arguments(parser.add_argument_group("clips"))
+    _add_dataset_arguments(parser.add_argument_group("dataset"))
+
+
+def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
+    spec = "NAME[:SOURCE][,KEY=VALUE...]"
+    defaults = EncodeRecipe()
+    group.add_argument("--profile", choices=sorted(PROFILES), default="lite", help="which models")
+    group.add_argument("--separator", metavar=spec, help="instead of the profile's; or 'none'")
+    group.add_argument("--acoustic", metavar=spec, help="instead of the profile's")
+    group.add_argument("--semantic", metavar=spec, help="instead of the profile's")
+    group.add_argument("--device", default=defaults.device, help="cpu or cuda")
+    group.add_argument("--dtype", choices=DTYPES, default=defaults.dtype)
+    group.add_argument(
+        "--batch-clips",
+        type=int,
+        default=defaults.batch_clips,
+        help="the one batch shape of the networks: 1 is fastest on a CPU, 8 or more on a GPU",
+    )
+
+
+def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
+    defaults, thresholds, window = EncodeRecipe(), LoudnessFilter(), LoudnessWindow()
+    group.add_argument("--clip-seconds", type=float, default=defaults.clip_seconds)
+    group.add_argument("--noise-sigma", type=float, default=defaults.noise_sigma)
+    group.add_argument("--noise-seed", type=int, default=defaults.noise_seed)
+    group.add_argument("--window-seconds", type=float, default=window.seconds)
+    group.add_argument("--window-kind", choices=WINDOW_KINDS, default=window.kind)
+    group.add_argument(
+        "--min-instrumental-db",
+        type=float,
+        default=thresholds.min_instrumental_db,
+        help="drop clips whose instrumental has a lower peak RMS, dBFS",
+    )
+    group.add_argument(
+        "--max-vocals-above-db",
+        type=float,
+        default=thresholds.max_vocals_above_db,
+        help="drop clips whose vocals are this much above the instrumental, dB",
+    )
+    group.add_argument("--no-filter", action="store_true", help="keep every clip (NoFilt)")
+    group.add_argument(
+        "--encode-dropped",
+        action="store_true",
+        help="encode dropped clips too, so that any later filter costs nothing",
+    )
+    group.add_argument(
+        "--store-audio", action="store_true", help="keep the sounds as FLAC beside the codes"
+    )
+
+
+def _add_dataset_arguments(group: argparse._ArgumentGroup) -> None:
+    defaults = DatasetRecipe()
+    group.add_argument(
+        "--splits",
+        type=_splits,
+        default=defaults.splits,
+        metavar="NAME=WEIGHT,...",
+        help="by track, keyed by content",
+    )
+    group.add_argument("--clips-per-shard", type=int, default=defaults.clips_per_shard)
+    group.add_argument(
+        "--formats",
+        type=lambda text: tuple(text.split(",")),
+        default=defaults.formats,
+        metavar=",".join(FORMATS),
+    )
+
+
+def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
+    """Returns the recipe that the flags describe.
+
+    Raises:
+        ValueError: A value is outside its range.
+    """
+    if args.no_filter:
+        asked = NO_FILTER
+    else:
+        asked = LoudnessFilter(
+            min_instrumental_db=args.min_instrumental_db,
+            max_vocals_above_db=args.max_vocals_above_db,
+        )
+    encode_filter = NO_FILTER if args.encode_dropped else LoudnessFilter().loosened_to(asked)
+    models = {
+        role: getattr(args, role) or PROFILES[args.profile][role]
+        for role in ("separator", "acoustic", "semantic")
+    }
+    separator = None if models["separator"] == "none" else ModelSpec.parse(models["separator"])
+    encode = EncodeRecipe(
+        clip_seconds=args.clip_seconds,
+        separator=separator,
+        acoustic=ModelSpec.parse(models["acoustic"]),
+        semantic=ModelSpec.parse(models["semantic"]),
+        noise_sigma=args.noise_sigma,
+        noise_seed=args.noise_seed,
+        window=LoudnessWindow(seconds=args.window_seconds, kind=args.window_kind),
+        encode_filter=encode_filter,
+        store_audio=args.store_audio,
+        device=args.device,
+        dtype=args.dtype,
+        batch_clips=args.batch_clips,
+    )
+    return DatasetRecipe(
+        encode=encode,
+        dataset_filter=asked,
+        splits=args.splits,
+        clips_per_shard=args.clips_per_shard,
+        formats=args.formats,
+    )
+
+
+def _splits(text: str) -> tuple[tuple[str, float], ...]:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    try:
+        return tuple((name, float(weight)) for name, _, weight in pairs)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"splits are NAME=WEIGHT,..., such as train=98,test=2; found {text!r}"
+        ) from None

@@ -1,0 +1,175 @@
+"""Runs a pipeline on this machine, shows how far it is, and stops cleanly.
+
+The engine is Beam's `FnApiRunner`, by that name: `DirectRunner` first tries to download another
+engine, so that two machines would not run the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from models.allocator import keep_freed_memory
+from runners.progress_bar import ProgressBar
+from transforms.progress import STOP_NAME
+
+MODES = ("in_memory", "multi_threading", "multi_processing")
+STOPPED_EXIT_CODE = 130
+
+
+class JobFailedError(Exception):
+    """The pipeline failed; the message is the cause in one line."""
+
+
+class JobStoppedError(Exception):
+    """The person who waits stopped the pipeline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions:
+    """How to use this machine.
+
+    Attributes:
+        workers: How many tracks are encoded at once; 0 takes one per core.
+        mode: "in_memory" for debugging (one worker, real exceptions), "multi_threading" or
+            "multi_processing".
+        beam_args: Passed on to Beam.
+
+    Raises:
+        ValueError: An option is outside its range.
+    """
+
+    workers: int = 0
+    mode: str = "multi_threading"
+    beam_args: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers must not be negative, found {self.workers}")
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {MODES}, found {self.mode!r}")
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers run."""
+        if self.mode == "in_memory":
+            return 1
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+def set_up_process(torch_threads: int) -> None:
+    """Prepares a process that runs models: memory is kept, threads do not fight."""
+    import torch
+
+    keep_freed_memory()
+    torch.set_num_threads(torch_threads)
+
+
+def process_set_up(options: LocalOptions) -> Callable[[], None]:
+    """Returns what each worker process calls before it loads a model."""
+    cores = len(os.sched_getaffinity(0))
+    return partial(set_up_process, max(1, cores // options.worker_count))
+
+
+def run_locally(
+    build: Callable[[beam.Pipeline, str], None],
+    *,
+    options: LocalOptions,
+    total_tracks: int,
+    total_bytes: int,
+) -> Mapping[str, int]:
+    """Builds and runs a pipeline and returns its counters by name.
+
+    Args:
+        build: Takes the pipeline and the folder that progress is reported to.
+        options: How to use this machine.
+        total_tracks: How many tracks there are to show progress for.
+        total_bytes: How large they are together.
+
+    Raises:
+        JobStoppedError: Ctrl-C.
+        JobFailedError: A step failed for good.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="singsong-progress-"))
+    bar = ProgressBar(folder, total_tracks=total_tracks, total_bytes=total_bytes)
+    try:
+        with _stopping_on_interrupt(folder), bar:
+            pipeline = beam.Pipeline(runner=FnApiRunner(), options=_beam_options(options))
+            build(pipeline, str(folder))
+            result = pipeline.run()
+            result.wait_until_finish()
+        return _counters(result)
+    except Exception as error:  # noqa: BLE001 - a step may raise anything, and all of it is told
+        if (folder / STOP_NAME).exists():
+            raise JobStoppedError("stopped") from None
+        logging.getLogger(__name__).debug("the pipeline failed", exc_info=True)
+        raise JobFailedError(_cause(error)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beam_options(options: LocalOptions) -> PipelineOptions:
+    return PipelineOptions(
+        [
+            f"--direct_running_mode={options.mode}",
+            f"--direct_num_workers={options.worker_count}",
+            *options.beam_args,
+        ]
+    )
+
+
+@contextmanager
+def _stopping_on_interrupt(folder: Path) -> Iterator[None]:
+    """Lets the first Ctrl-C stop the workers at their next clip, the second end at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if (folder / STOP_NAME).exists():
+            os._exit(STOPPED_EXIT_CODE)
+        (folder / STOP_NAME).touch()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _counters(result: beam.runners.runner.PipelineResult) -> dict[str, int]:
+    counters: dict[str, int] = {}
+    for counter in result.metrics().query()["counters"]:
+        name = counter.key.metric.name
+        counters[name] = counters.get(name, 0) + counter.committed
+    return counters
+
+
+def _cause(error: BaseException) -> str:
+    """Returns the first line that says what went wrong; Beam wraps it in tracebacks."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if _names_an_error(line)]
+    text = (told or lines or [type(error).__name__])[-1 if told else 0]
+    return text.partition(" [while running")[0]
+
+
+def _names_an_error(line: str) -> bool:
+    head = line.partition(":")[0]
+    return head.replace(".", "").replace("_", "").isalnum() and head.endswith(
+        ("Error", "Exception")
+    )

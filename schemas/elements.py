@@ -1,0 +1,102 @@
+"""What flows through a pipeline: references and counts, never audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """A file that was listed.
+
+    Attributes:
+        uri: Where it is.
+        size_bytes: Its size when it was listed.
+    """
+
+    uri: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """A recording, named by its content.
+
+    Attributes:
+        track_id: Hex sha256 of the file's bytes.
+        uri: Where to read it.
+        size_bytes: Its size.
+    """
+
+    track_id: str
+    uri: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """A track or a clip that could not be used, and why.
+
+    Attributes:
+        uri: The file.
+        stage: The step that gave it up.
+        reason: A key of `schemas.errors`.
+        message: One sentence for a person.
+        track_id: Hex sha256 of the file's bytes, where it could be read.
+        clip_index: Which clip of the track, or None for the whole of it.
+    """
+
+    uri: str
+    stage: str
+    reason: str
+    message: str
+    track_id: str | None = None
+    clip_index: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRef:
+    """A part file that exists, and the track it was made from.
+
+    Attributes:
+        track: The track.
+        path: The part, relative to the parts folder.
+    """
+
+    track: Track
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackSummary:
+    """One line of the dataset's table of tracks.
+
+    Attributes:
+        uri: The file.
+        track_id: Hex sha256 of its bytes; empty where it could not be read.
+        status: "encoded", "duplicate" or "failed".
+        part: The part file, relative to the parts folder; empty without one.
+        audio_sha256: Hex digest of the decoded audio; empty without a part.
+        split: The split of its clips; empty without any.
+        duplicate_of: The `track_id` that stands for it; empty if it is no duplicate.
+        reason: Why it failed; empty if it did not.
+        seconds: Length of the audio.
+        tail_seconds: Length of what did not fill a clip.
+        kept_clips: How many clips are in the dataset.
+        dropped_clips: Reason and number of the clips that the filter dropped.
+        failed_clips: Reason and number of the clips that failed.
+    """
+
+    uri: str
+    track_id: str
+    status: str
+    part: str = ""
+    audio_sha256: str = ""
+    split: str = ""
+    duplicate_of: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    tail_seconds: float = 0.0
+    kept_clips: int = 0
+    dropped_clips: tuple[tuple[str, int], ...] = ()
+    failed_clips: tuple[tuple[str, int], ...] = ()

@@ -1,0 +1,321 @@
+"""What a dataset is made by: every setting that can change a byte of it, and nothing else.
+
+An `EncodeRecipe` (with the hashes of the model weights) names the part files, a `DatasetRecipe` the
+dataset. Where a model's files lie is not part of either: their content is, through its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+WINDOW_KINDS = ("rect", "exp")
+DTYPES = ("float32", "bfloat16")
+FORMATS = ("parquet", "tfrecord")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Which model to load, and from where.
+
+    Attributes:
+        name: The adapter: see `models.registry`.
+        source: Hub id or local folder; None takes what comes with the package.
+        options: Settings of the adapter, sorted by key.
+
+    Raises:
+        ValueError: The name is empty.
+    """
+
+    name: str
+    source: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a model needs a name, found an empty one")
+
+    @classmethod
+    def parse(cls, text: str) -> ModelSpec:
+        """Returns the spec written as `name[:source][,key=value...]`.
+
+        Raises:
+            ValueError: An option is not `key=value`, or is given twice.
+
+        >>> ModelSpec.parse("hubert:facebook/hubert-base-ls960,layer=7").options
+        (('layer', '7'),)
+        """
+        head, *pairs = text.split(",")
+        name, _, source = head.partition(":")
+        options: dict[str, str] = {}
+        for pair in pairs:
+            key, equals, value = pair.partition("=")
+            if not (key and equals and value):
+                raise ValueError(f"a model option is key=value, found {pair!r} in {text!r}")
+            if key in options:
+                raise ValueError(f"model option {key!r} is given twice in {text!r}")
+            options[key] = value
+        return cls(name=name, source=source or None, options=tuple(sorted(options.items())))
+
+    def __str__(self) -> str:
+        source = f":{self.source}" if self.source else ""
+        return self.name + source + "".join(f",{key}={value}" for key, value in self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoudnessWindow:
+    """The frame over which RMS is measured.
+
+    Attributes:
+        seconds: Length of a rectangular frame, or time constant of an exponential one.
+        hop_fraction: Distance between rectangular frames, as a part of their length.
+        kind: "rect" or "exp".
+
+    Raises:
+        ValueError: A field is outside its range.
+
+    Default: the paper names no window (4.2).
+    """
+
+    seconds: float = 0.05
+    hop_fraction: float = 0.25
+    kind: str = "rect"
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"loudness window seconds must be positive, found {self.seconds}")
+        if not 0 < self.hop_fraction <= 1:
+            raise ValueError(f"hop_fraction must be in (0, 1], found {self.hop_fraction}")
+        if self.kind not in WINDOW_KINDS:
+            raise ValueError(f"kind must be one of {WINDOW_KINDS}, found {self.kind!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoudnessFilter:
+    """The thresholds of the loudness decision.
+
+    Attributes:
+        min_instrumental_db: A clip with a quieter instrumental is dropped.
+        max_vocals_above_db: A clip whose vocals are this much above the instrumental is dropped.
+
+    Raises:
+        ValueError: A threshold is NaN.
+
+    Paper: 4.2.
+    """
+
+    min_instrumental_db: float = -25.0
+    max_vocals_above_db: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if math.isnan(value):
+                raise ValueError(f"{name} must be a number of dB, found NaN")
+
+    def loosened_to(self, other: LoudnessFilter) -> LoudnessFilter:
+        """Returns the filter that keeps each clip that this one or `other` keeps.
+
+        >>> LoudnessFilter().loosened_to(LoudnessFilter(min_instrumental_db=-30.0))
+        LoudnessFilter(min_instrumental_db=-30.0, max_vocals_above_db=5.0)
+        """
+        return LoudnessFilter(
+            min_instrumental_db=min(self.min_instrumental_db, other.min_instrumental_db),
+            max_vocals_above_db=max(self.max_vocals_above_db, other.max_vocals_above_db),
+        )
+
+
+NO_FILTER = LoudnessFilter(min_instrumental_db=-1e9, max_vocals_above_db=1e9)
+"""Keeps every clip: the paper's NoFilt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeRecipe:
+    """How a track becomes a part file.
+
+    Attributes:
+        clip_seconds: Length of a clip.
+        mix_rate_hz: Rate at which the mix is clipped and measured.
+        separator: Splits the vocals off; None encodes the mix itself.
+        acoustic: The acoustic codec.
+        semantic: The semantic encoder.
+        noise_sigma: Standard deviation of the noise on the vocals.
+        noise_seed: Seed of that noise.
+        window: How loudness is measured.
+        encode_filter: A clip that it drops gets a row, but no codes.
+        store_audio: Whether rows hold the 16-bit FLAC of each encoded sound.
+        device: Where the networks run.
+        dtype: What the networks compute in; the quantisers are always float32.
+        batch_clips: The one batch shape the networks run on.
+
+    Raises:
+        ValueError: A field is outside its range.
+
+    Paper: 4.1 and 4.2; `PRETRAINING` is the 30 s branch.
+    """
+
+    clip_seconds: float = 10.0
+    mix_rate_hz: int = 44100
+    separator: ModelSpec | None = field(default_factory=lambda: ModelSpec(name="spleeter"))
+    acoustic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite"))
+    semantic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite"))
+    noise_sigma: float = 0.01
+    noise_seed: int = 0
+    window: LoudnessWindow = field(default_factory=LoudnessWindow)
+    encode_filter: LoudnessFilter = field(default_factory=LoudnessFilter)
+    store_audio: bool = False
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_clips: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_seconds <= 600:
+            raise ValueError(f"clip_seconds must be in (0, 600], found {self.clip_seconds}")
+        if self.mix_rate_hz <= 0:
+            raise ValueError(f"mix_rate_hz must be positive, found {self.mix_rate_hz}")
+        if not 0 <= self.noise_sigma < 1:
+            raise ValueError(f"noise_sigma must be in [0, 1), found {self.noise_sigma}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {DTYPES}, found {self.dtype!r}")
+        if self.batch_clips < 1:
+            raise ValueError(f"batch_clips must be at least 1, found {self.batch_clips}")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sounds of a clip that are encoded, in the order of the record table."""
+        return ("vocals", "vocals_noisy", "instrumental") if self.separator else ("mix",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecipe:
+    """How part files become a dataset.
+
+    Attributes:
+        encode: How the parts were made.
+        dataset_filter: Which of their clips are in the dataset.
+        splits: Name and weight of each split, in order.
+        clips_per_shard: How many clips a shard should hold, about.
+        formats: The file formats to write.
+
+    Raises:
+        ValueError: A field is outside its range, or the filter would keep clips without codes.
+
+    Paper: 4.2. Default: the paper does not name its splits.
+    """
+
+    encode: EncodeRecipe = field(default_factory=EncodeRecipe)
+    dataset_filter: LoudnessFilter = field(default_factory=LoudnessFilter)
+    splits: tuple[tuple[str, float], ...] = (("train", 98), ("validation", 1), ("test", 1))
+    clips_per_shard: int = 8192
+    formats: tuple[str, ...] = FORMATS
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.splits]
+        if len(set(names)) != len(names) or not all(name.isidentifier() for name in names):
+            raise ValueError(f"split names must be different identifiers, found {names}")
+        weights = [weight for _, weight in self.splits]
+        if not weights or min(weights) < 0 or not 0 < sum(weights) < math.inf:
+            raise ValueError(f"split weights must be positive numbers, found {weights}")
+        if self.clips_per_shard < 1:
+            raise ValueError(f"clips_per_shard must be at least 1, found {self.clips_per_shard}")
+        if not self.formats or set(self.formats) - set(FORMATS):
+            raise ValueError(f"formats must be some of {FORMATS}, found {self.formats}")
+        if self.encode.encode_filter.loosened_to(self.dataset_filter) != self.encode.encode_filter:
+            raise ValueError(
+                f"dataset_filter {self.dataset_filter} keeps clips that encode_filter "
+                f"{self.encode.encode_filter} left without codes"
+            )
+
+
+def recipe_json(recipe: EncodeRecipe | DatasetRecipe) -> dict[str, Any]:
+    """Returns the recipe as JSON values, without the places the models were read from.
+
+    >>> recipe_json(EncodeRecipe())["separator"]
+    {'name': 'spleeter', 'options': {}}
+    """
+    return {key: _plain(value) for key, value in vars(recipe).items()}
+
+
+def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> DatasetRecipe:
+    """Returns the recipe that `recipe_json` gave.
+
+    Args:
+        value: The JSON values of a `DatasetRecipe`.
+        models: How each model is loaded, by role, as `ModelSpec.parse` reads it.
+
+    Raises:
+        ValueError: A value is outside its range.
+
+    >>> recipe = DatasetRecipe()
+    >>> models = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
+    >>> recipe_from_json(recipe_json(recipe), models) == recipe
+    True
+    """
+    encode = dict(value["encode"])
+    for role in ("separator", "acoustic", "semantic"):
+        encode[role] = ModelSpec.parse(models[role]) if role in models else None
+    encode["window"] = LoudnessWindow(**encode["window"])
+    encode["encode_filter"] = LoudnessFilter(**encode["encode_filter"])
+    return DatasetRecipe(
+        encode=EncodeRecipe(**encode),
+        dataset_filter=LoudnessFilter(**value["dataset_filter"]),
+        splits=tuple((name, weight) for name, weight in value["splits"]),
+        clips_per_shard=value["clips_per_shard"],
+        formats=tuple(value["formats"]),
+    )
+
+
+def json_digest(value: Mapping[str, Any]) -> str:
+    """Returns the hex sha256 of JSON values, whatever the order of their keys.
+
+    >>> json_digest({"a": 1, "b": 2}) == json_digest({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def encode_digest(recipe: EncodeRecipe, weights: Mapping[str, str]) -> str:
+    """Returns what names the parts made by a recipe with these weights.
+
+    Args:
+        recipe: The recipe.
+        weights: Hex digest of each model, by role.
+    """
+    return json_digest({"recipe": recipe_json(recipe), "weights": dict(weights)})
+
+
+def recipe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each field in which two recipes, as JSON values, differ.
+
+    >>> recipe_differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
+    ['a.b: 1 -> 3']
+    """
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += [f"{key}.{line}" for line in recipe_differences(before, after)]
+        elif before != after:
+            lines.append(f"{key}: {before} -> {after}")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ModelSpec):
+        return {"name": value.name, "options": _what_not_where(dict(value.options))}
+    if isinstance(value, (EncodeRecipe, DatasetRecipe)):
+        return recipe_json(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return asdict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _what_not_where(options: dict[str, str]) -> dict[str, str]:
+    """Leaves out the options that hold a path: the weights' hash stands for its content."""
+    return {key: value for key, value in options.items() if key != "codebook"}

@@ -1,0 +1,195 @@
+"""The record table: every stored field, written down once.
+
+The Parquet schema, the tf.train.Example, the table in README and the checks of `dataset verify` all
+derive from `record_fields`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.geometry import AcousticGeometry, SemanticGeometry, clip_samples
+from schemas.recipe import EncodeRecipe
+
+SCHEMA_VERSION = 1
+
+ENCODED, DROPPED, FAILED = "encoded", "dropped", "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordField:
+    """One column of a part file or a shard.
+
+    Attributes:
+        name: The column.
+        kind: "string", "int32", "float32", "codes" or "bytes".
+        meaning: What it holds, with its unit.
+        shape: Frames, or frames and codebooks, of codes; flattened in row-major order.
+        codebook_size: Codes are smaller than this.
+        where: "both", "part" or "shard".
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    shape: tuple[int, ...] = ()
+    codebook_size: int = 0
+    where: str = "both"
+
+    @property
+    def values(self) -> int:
+        """Number of values in a row."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """Type of the Parquet column."""
+        if self.kind == "codes":
+            return pa.list_(pa.field("code", pa.uint16(), nullable=False), self.values)
+        return _ARROW_TYPES[self.kind]
+
+
+_ARROW_TYPES = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "float32": pa.float32(),
+    "bytes": pa.binary(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The shapes of both kinds of codes.
+
+    Attributes:
+        acoustic: As the codec states it.
+        semantic: As the encoder states it.
+    """
+
+    acoustic: AcousticGeometry
+    semantic: SemanticGeometry
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the geometry as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Geometry:
+        """Returns the geometry that `to_json` gave."""
+        return cls(
+            acoustic=AcousticGeometry(**value["acoustic"]),
+            semantic=SemanticGeometry(**value["semantic"]),
+        )
+
+
+def record_fields(recipe: EncodeRecipe, geometry: Geometry) -> tuple[RecordField, ...]:
+    """Returns the fields of a record, in the order of the columns.
+
+    Args:
+        recipe: Which sounds are encoded, and how long a clip is.
+        geometry: The shapes of the codes.
+
+    Paper: 3.1, 3.2 and 4.2; the featurizations are chosen when the records are read.
+    """
+    fields = [
+        RecordField(name="clip_id", kind="string", meaning="id of the clip: track and index"),
+        RecordField(name="track_id", kind="string", meaning="sha256 of the file's bytes"),
+        RecordField(name="clip_index", kind="int32", meaning="position of the clip in the track"),
+        RecordField(name="split", kind="string", meaning="split of the track", where="shard"),
+        RecordField(
+            name="status", kind="string", meaning="encoded, dropped or failed", where="part"
+        ),
+        RecordField(name="reason", kind="string", meaning="why it has no codes", where="part"),
+        RecordField(name="message", kind="string", meaning="the failure in words", where="part"),
+        RecordField(name="start_s", kind="float32", meaning="start in the track, s"),
+        RecordField(name="mix_peak_rms_db", kind="float32", meaning="peak RMS of the mix, dBFS"),
+    ]
+    if recipe.separator:
+        fields += [
+            RecordField(
+                name=f"{source}_peak_rms_db",
+                kind="float32",
+                meaning=f"peak RMS of the {source}, dBFS",
+            )
+            for source in ("vocals", "instrumental")
+        ]
+        fields.append(
+            RecordField(
+                name="sum_error",
+                kind="float32",
+                meaning="largest absolute sample of mix - (vocals + instrumental)",
+            )
+        )
+    for source in recipe.sources:
+        fields += _source_fields(source, recipe, geometry)
+    return tuple(fields)
+
+
+def _source_fields(source: str, recipe: EncodeRecipe, geometry: Geometry) -> list[RecordField]:
+    acoustic, semantic = geometry.acoustic, geometry.semantic
+    semantic_frames = semantic.frames(clip_samples(recipe.clip_seconds, semantic.sample_rate_hz))
+    acoustic_frames = acoustic.frames(clip_samples(recipe.clip_seconds, acoustic.sample_rate_hz))
+    sound = source.replace("_", ", ")
+    fields = [
+        RecordField(
+            name=f"{source}_semantic",
+            kind="codes",
+            meaning=f"semantic codes of the {sound}",
+            shape=(semantic_frames,),
+            codebook_size=semantic.codebook_size,
+        ),
+        RecordField(
+            name=f"{source}_acoustic",
+            kind="codes",
+            meaning=f"acoustic codes of the {sound}, all codebooks",
+            shape=(acoustic_frames, acoustic.codebooks),
+            codebook_size=acoustic.codebook_size,
+        ),
+    ]
+    if recipe.store_audio:
+        fields.append(
+            RecordField(
+                name=f"{source}_audio",
+                kind="bytes",
+                meaning=f"16-bit FLAC of the {sound} at {acoustic.sample_rate_hz} Hz",
+            )
+        )
+    return fields
+
+
+def part_fields(fields: Sequence[RecordField]) -> list[RecordField]:
+    """Returns the fields of a part file."""
+    return [field for field in fields if field.where != "shard"]
+
+
+def shard_fields(fields: Sequence[RecordField]) -> list[RecordField]:
+    """Returns the fields of a shard."""
+    return [field for field in fields if field.where != "part"]
+
+
+def arrow_schema(fields: Sequence[RecordField]) -> pa.Schema:
+    """Returns the Parquet schema of some fields."""
+    return pa.schema([pa.field(field.name, field.arrow_type) for field in fields])
+
+
+def fields_table(fields: Sequence[RecordField]) -> str:
+    """Returns the fields as a Markdown table.
+
+    >>> print(fields_table([RecordField(name="a", kind="int32", meaning="b")]))
+    | field | type | shape | meaning |
+    |---|---|---|---|
+    | `a` | int32 |  | b |
+    """
+    rows = ["| field | type | shape | meaning |", "|---|---|---|---|"]
+    for field in fields:
+        kind = "uint16" if field.kind == "codes" else field.kind
+        shape = " x ".join(map(str, field.shape))
+        rows.append(f"| `{field.name}` | {kind} | {shape} | {field.meaning} |")
+    return "\n".join(rows)

@@ -1,0 +1,228 @@
+"""Puts and reads whole objects, on a local disk or any fsspec URL.
+
+An object appears whole or not at all. On a local disk it is written under a temporary name and
+renamed; an object store shows an upload only when it is complete, and a rename there is a copy that
+can fail half-way, so there it is put straight to its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote_to_bytes
+
+import fsspec
+
+TEMPORARY_PREFIX = ".tmp-"
+_CHUNK_BYTES = 1 << 20
+
+
+def is_local(url: str) -> bool:
+    """Returns whether a path or URL names a file of this machine.
+
+    >>> is_local("music/a.wav"), is_local("file:///a.wav"), is_local("gs://bucket/a.wav")
+    (True, True, False)
+    """
+    return "://" not in url or url.startswith("file://")
+
+
+def local_path(url: str) -> str:
+    """Returns the file name behind a local path or file URL; it may hold surrogate escapes.
+
+    >>> local_path("file:///music/caf%C3%A9.wav")
+    '/music/café.wav'
+    """
+    if url.startswith("file://"):
+        return os.fsdecode(unquote_to_bytes(url[len("file://") :]))
+    return url
+
+
+def url_of(path: str) -> str:
+    r"""Returns how a local file is written down: as it is, or as a URL if it is not UTF-8.
+
+    >>> url_of("/music/a.wav"), url_of("/music/a\udcff.wav")
+    ('/music/a.wav', 'file:///music/a%FF.wav')
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Path(path).as_uri()
+    return path
+
+
+def join(base: str, *names: str) -> str:
+    """Returns `base/names...` for a path or a URL."""
+    return os.path.join(base, *names) if is_local(base) else posixpath.join(base, *names)
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """Returns the fsspec file system of a URL and the path of the URL in it."""
+    if is_local(url):
+        return fsspec.filesystem("file"), os.path.abspath(local_path(url))
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs, path
+
+
+def exists(url: str) -> bool:
+    """Returns whether there is an object of that name."""
+    fs, path = filesystem(url)
+    return bool(fs.exists(path))
+
+
+def open_read(url: str) -> Any:
+    """Opens an object for reading bytes."""
+    fs, path = filesystem(url)
+    return fs.open(path, "rb")
+
+
+def read_bytes(url: str) -> bytes:
+    """Returns all bytes of an object.
+
+    Raises:
+        FileNotFoundError: There is none of that name.
+    """
+    with open_read(url) as file:
+        data: bytes = file.read()
+    return data
+
+
+def list_files(folder: str) -> list[str]:
+    """Returns the paths below a folder, relative to it and sorted; none if it is not there."""
+    fs, root = filesystem(folder)
+    if not fs.exists(root):
+        return []
+    fs.invalidate_cache()
+    return sorted(posixpath.relpath(path, root) for path in fs.find(root))
+
+
+def remove(url: str) -> None:
+    """Removes an object; that there is none is no error."""
+    fs, path = filesystem(url)
+    with suppress(FileNotFoundError):
+        fs.rm_file(path)
+
+
+class HashingFile:
+    """Counts and hashes what is written through it, so that nothing is read back for it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.bytes_written = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """Writes bytes and returns their number."""
+        view = memoryview(data).cast("B")
+        self._sha256.update(view)
+        self.bytes_written += len(view)
+        self._file.write(view)
+        return len(view)
+
+    def tell(self) -> int:
+        """Returns the number of bytes written."""
+        return self.bytes_written
+
+    def flush(self) -> None:
+        """Flushes the file below."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Marks the end; the file below is closed by who opened it."""
+        self.closed = True
+
+    def writable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def readable(self) -> bool:
+        """Returns False."""
+        return False
+
+    def seekable(self) -> bool:
+        """Returns False."""
+        return False
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was written so far."""
+        return self._sha256.hexdigest()
+
+
+@contextmanager
+def spooled_file() -> Iterator[BinaryIO]:
+    """Yields a scratch file, removed at the end, for an object whose name is not known yet."""
+    with tempfile.TemporaryFile(prefix="singsong-") as file:
+        yield file
+
+
+def put_file(url: str, source: BinaryIO) -> None:
+    """Puts the content of a file to a URL, whole or not at all.
+
+    Args:
+        url: Where to.
+        source: Read from its start.
+
+    Raises:
+        OSError: The disk is full, or the place cannot be written. Nothing is left under `url`
+            that was not there before.
+    """
+    source.seek(0)
+    fs, path = filesystem(url)
+    if not is_local(url):
+        with fs.open(path, "wb") as target:
+            shutil.copyfileobj(source, target, _CHUNK_BYTES)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as target:
+            shutil.copyfileobj(source, target, _CHUNK_BYTES)
+            target.flush()
+            os.fsync(target.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def put_bytes(url: str, data: bytes) -> None:
+    """Puts bytes to a URL, whole or not at all. Raises as `put_file`."""
+    with spooled_file() as file:
+        file.write(data)
+        put_file(url, file)
+
+
+def sha256_of(url: str) -> tuple[str, int]:
+    """Returns the hex sha256 and the number of bytes of an object.
+
+    Raises:
+        OSError: It is missing, or may not be read.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open_read(url) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size
+
+
+@contextmanager
+def local_copy(url: str) -> Iterator[str]:
+    """Yields a local file name with the content of `url`: the file itself, or a scratch copy."""
+    if is_local(url):
+        yield local_path(url)
+        return
+    with tempfile.NamedTemporaryFile(prefix="singsong-") as copy, open_read(url) as source:
+        shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+        copy.flush()
+        yield copy.name

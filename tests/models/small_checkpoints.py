@@ -1,0 +1,148 @@
+"""Small checkpoints with random weights of the real model classes, in their own file formats."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from demucs.htdemucs import HTDemucs
+from safetensors.torch import save_file
+from transformers import (
+    DacConfig,
+    DacModel,
+    HubertConfig,
+    HubertModel,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2BertConfig,
+    Wav2Vec2BertModel,
+    Wav2Vec2FeatureExtractor,
+)
+
+DEMUCS_SOURCES = ["drums", "bass", "other", "vocals"]
+
+
+class Malice:
+    """Pickles to a call of `os.mkdir`, which leaves a trace where it is executed."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.mkdir, (str(self._marker),)
+
+
+def build_htdemucs(seed: int = 0, *, sources: list[str] | None = None) -> HTDemucs:
+    """Returns a hybrid transformer Demucs for 44.1 kHz stereo with segments of 0.5 s."""
+    torch.manual_seed(seed)
+    return HTDemucs(
+        sources or DEMUCS_SOURCES,
+        channels=4,
+        depth=4,
+        t_layers=2,
+        t_heads=2,
+        bottom_channels=16,
+        segment=Fraction(1, 2),
+    ).eval()
+
+
+def save_demucs_th(model: HTDemucs, path: Path) -> None:
+    """Writes a model as `demucs.states.serialize_model` does, without its training package."""
+    args, kwargs = model._init_args_kwargs
+    state = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    package = {
+        "klass": type(model),
+        "args": args,
+        "kwargs": kwargs,
+        "state": state,
+        "training_args": {"epochs": 1, "optim": {"lr": 3e-4}},
+    }
+    torch.save(package, path)
+
+
+def save_demucs_safetensors(model: HTDemucs, path: Path, *, klass: str | None = None) -> None:
+    """Writes a model as it lies on the Hugging Face hub."""
+    args, kwargs = model._init_args_kwargs
+    metadata = {
+        "klass": klass or f"{type(model).__module__}.{type(model).__name__}",
+        "args": json.dumps(args, default=_encode_fraction),
+        "kwargs": json.dumps(kwargs, default=_encode_fraction),
+    }
+    state = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, path, metadata)
+
+
+def save_dac(folder: Path, *, seed: int = 0) -> Path:
+    """Writes a DAC with the geometry of the 16 kHz model and 64 codes in each codebook."""
+    torch.manual_seed(seed)
+    config = DacConfig(
+        encoder_hidden_size=4,
+        decoder_hidden_size=32,
+        downsampling_ratios=(2, 4, 5, 8),
+        n_codebooks=12,
+        codebook_size=64,
+        sampling_rate=16000,
+    )
+    model = DacModel(config)
+    for parameter in model.parameters():
+        # Weights of the usual size of 0.02 would leave nothing of the signal after ten layers.
+        if parameter.ndim == 3:
+            torch.nn.init.xavier_normal_(parameter)
+    model.save_pretrained(folder)
+    return folder
+
+
+def save_hubert(folder: Path, *, stable: bool = False, seed: int = 0) -> Path:
+    """Writes a HuBERT of four layers, like the base (or, if stable, the large) one in kind."""
+    torch.manual_seed(seed)
+    config = HubertConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        conv_dim=[16] * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        do_stable_layer_norm=stable,
+        feat_extract_norm="layer" if stable else "group",
+        conv_bias=stable,
+    )
+    HubertModel(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    return folder
+
+
+def save_w2v_bert(folder: Path, *, seed: int = 0) -> Path:
+    """Writes a w2v-BERT 2.0 of four layers."""
+    torch.manual_seed(seed)
+    config = Wav2Vec2BertConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        feature_projection_input_dim=160,
+    )
+    Wav2Vec2BertModel(config).save_pretrained(folder)
+    SeamlessM4TFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def save_codebook(path: Path, *, dimensions: int = 32, codes: int = 64, seed: int = 0) -> Path:
+    """Writes a semantic codebook of random centroids."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {
+        "centroids": torch.randn(codes, dimensions, generator=generator),
+        "mean": torch.zeros(dimensions),
+        "std": torch.full((dimensions,), 0.5),
+    }
+    save_file(tensors, path)
+    return path
+
+
+def _encode_fraction(value: Any) -> dict[str, Any]:
+    assert isinstance(value, Fraction)
+    return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}

@@ -1,0 +1,192 @@
+"""From the names of files and folders to tracks, one for each content."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import apache_beam as beam
+
+from schemas import storage
+from schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
+from schemas.errors import ClipError, ContentChangedError, EmptyFileError, UnreadableFileError
+
+TRACKS, DUPLICATES, DEAD_LETTERS, LISTED = "tracks", "duplicates", "dead_letters", "listed"
+
+
+def list_source_files(url: str, *, only_files: bool = False) -> Iterator[SourceFile]:
+    """Yields each file that a file, folder, glob or fsspec URL names.
+
+    Hidden files and folders are left out, unless they are named. A link to a file counts as a
+    file; folders reached through links are not entered, so that no loop is.
+
+    Args:
+        url: The name.
+        only_files: Take the name for that of one file, and let who reads it find it missing.
+
+    Raises:
+        FileNotFoundError: There is nothing of that name.
+    """
+    if only_files:
+        yield (
+            _source_file(storage.local_path(url))
+            if storage.is_local(url)
+            else SourceFile(uri=url, size_bytes=0)
+        )
+        return
+    if storage.is_local(url):
+        yield from _list_local(storage.local_path(url))
+        return
+    fs, path = storage.filesystem(url)
+    found = fs.glob(path, detail=True) if glob.has_magic(path) else fs.find(path, detail=True)
+    files = [info for info in found.values() if info["type"] == "file"]
+    if not files:
+        raise FileNotFoundError(f"{url} names no file")
+    for info in files:
+        yield SourceFile(uri=fs.unstrip_protocol(info["name"]), size_bytes=info["size"] or 0)
+
+
+def _list_local(path: str) -> Iterator[SourceFile]:
+    if not os.path.lexists(path) and glob.has_magic(path):
+        matches = glob.glob(path, recursive=True)
+    else:
+        matches = [path]
+    if not all(os.path.lexists(match) for match in matches) or not matches:
+        raise FileNotFoundError(f"{storage.url_of(path)} names no file")
+    for match in matches:
+        if not os.path.isdir(match):
+            yield _source_file(match)
+            continue
+        for folder, folders, names in os.walk(match):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith("."):
+                    yield _source_file(os.path.join(folder, name))
+
+
+def _source_file(path: str) -> SourceFile:
+    absolute = os.path.abspath(path)
+    try:
+        size = os.stat(absolute).st_size
+    except OSError:
+        size = 0  # hashing it will say what is wrong
+    return SourceFile(uri=storage.url_of(absolute), size_bytes=size)
+
+
+def identify(file: SourceFile) -> Track:
+    """Returns the track in a file, named by its content.
+
+    Raises:
+        UnreadableFileError: The file is missing, or may not be read.
+        EmptyFileError: It has no bytes.
+    """
+    if storage.is_local(file.uri) and not os.path.isfile(storage.local_path(file.uri)):
+        raise UnreadableFileError("the file is missing, or is no regular file")
+    try:
+        digest, size = storage.sha256_of(file.uri)
+    except OSError as error:
+        raise UnreadableFileError(f"the file cannot be read: {error.strerror or error}") from error
+    if not size:
+        raise EmptyFileError("the file has no bytes")
+    return Track(track_id=digest, uri=file.uri, size_bytes=size)
+
+
+def check_content(track: Track, path: str) -> None:
+    """Checks that a local copy still holds the bytes that named the track.
+
+    Raises:
+        ContentChangedError: It does not.
+        UnreadableFileError: It cannot be read.
+    """
+    try:
+        digest, _ = storage.sha256_of(path)
+    except OSError as error:
+        raise UnreadableFileError(f"the file cannot be read: {error.strerror or error}") from error
+    if digest != track.track_id:
+        raise ContentChangedError("the file changed while the job ran")
+
+
+def elect(tracks: Iterable[Track]) -> tuple[Track, list[TrackSummary]]:
+    """Returns the track that stands for all with its content, and a line for each other."""
+    chosen, *others = sorted(tracks, key=lambda track: track.uri)
+    return chosen, [
+        TrackSummary(
+            uri=other.uri,
+            track_id=other.track_id,
+            status="duplicate",
+            duplicate_of=chosen.track_id,
+        )
+        for other in others
+    ]
+
+
+def longest_first(tracks: Iterable[Track]) -> list[Track]:
+    """Returns the tracks in the order in which they are best dealt out: the largest first."""
+    return sorted(tracks, key=lambda track: (-track.size_bytes, track.track_id))
+
+
+class _Identify(beam.DoFn):
+    def process(self, file: SourceFile) -> Iterator[object]:
+        try:
+            yield identify(file)
+        except ClipError as error:
+            letter = DeadLetter(
+                uri=file.uri, stage="ListTracks", reason=error.reason, message=str(error)
+            )
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+
+
+class _Elect(beam.DoFn):
+    def process(self, element: tuple[str, Iterable[Track]]) -> Iterator[object]:
+        chosen, others = elect(element[1])
+        yield chosen
+        for other in others:
+            yield beam.pvalue.TaggedOutput(DUPLICATES, other)
+
+
+class ListTracks(beam.PTransform):
+    """Lists files, hashes them and elects one for each content.
+
+    Returns a dict with the outputs "tracks", "duplicates", "dead_letters" and "listed", the number
+    of files. The tracks come longest first, so that a runner that deals them out once deals evenly.
+    """
+
+    def __init__(self, inputs: Sequence[str], *, only_files: bool = False) -> None:
+        super().__init__()
+        self._inputs = tuple(inputs)
+        self._only_files = only_files
+
+    def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
+        """Returns the four outputs."""
+        files = (
+            pipeline
+            | "NameInputs" >> beam.Create(self._inputs, reshuffle=False)
+            | "ListFiles"
+            >> beam.FlatMap(list_source_files, only_files=self._only_files).with_output_types(
+                SourceFile
+            )
+            | "DropRepeats" >> beam.Distinct()
+        )
+        identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_outputs(
+            DEAD_LETTERS, main=TRACKS
+        )
+        elected = (
+            identified[TRACKS]
+            | "KeyByContent"
+            >> beam.Map(lambda track: (track.track_id, track)).with_output_types(tuple[str, Track])
+            | "GroupByContent" >> beam.GroupByKey()
+            | "ElectTracks" >> beam.ParDo(_Elect()).with_outputs(DUPLICATES, main=TRACKS)
+        )
+        dealt = (
+            elected[TRACKS]
+            | "GatherTracks" >> beam.combiners.ToList()
+            | "LongestFirst" >> beam.FlatMap(longest_first).with_output_types(Track)
+            | "DealTracks" >> beam.Reshuffle()
+        )
+        return {
+            TRACKS: dealt,
+            DUPLICATES: elected[DUPLICATES],
+            DEAD_LETTERS: identified[DEAD_LETTERS],
+            LISTED: files | "CountFiles" >> beam.combiners.Count.Globally(),
+        }

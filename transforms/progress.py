@@ -1,0 +1,103 @@
+"""Progress told through small files, so that it works across threads and processes alike.
+
+It is for the eyes of the person who waits: nothing is computed from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+STOP_NAME = "stop"
+
+
+class StoppedError(Exception):
+    """The person who waits asked the job to stop."""
+
+
+class ProgressLog:
+    """Appends what happened to a file of this thread, below a folder.
+
+    Attributes:
+        folder: The folder; None makes every call do nothing.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+
+    def track(self, outcome: str, size_bytes: int) -> None:
+        """Tells that a track of some size was "encoded", "found" or "failed"."""
+        self._tell({"track": outcome, "bytes": size_bytes})
+
+    def clips(
+        self, rows: Iterable[Mapping[str, Any]], *, clip_seconds: float
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yields the rows of a part and tells of each.
+
+        Raises:
+            StoppedError: The person who waits asked the job to stop.
+        """
+        for row in rows:
+            self._tell({"clip": row["status"], "seconds": clip_seconds})
+            yield row
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        if self.folder is None:
+            return
+        if os.path.exists(os.path.join(self.folder, STOP_NAME)):
+            raise StoppedError("stopped by the user")
+        name = f"{os.getpid()}-{threading.get_ident()}.jsonl"
+        with open(os.path.join(self.folder, name), "a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+
+
+@dataclass
+class Progress:
+    """What a job told so far.
+
+    Attributes:
+        tracks: Number of tracks by outcome.
+        bytes: Their size by outcome.
+        clips: Number of clips by status.
+        seconds: Audio encoded.
+    """
+
+    tracks: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+    clips: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+class ProgressReader:
+    """Reads what the threads and processes of a job appended since the last look."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets: Counter[Path] = Counter()
+        self._progress = Progress()
+
+    def read(self) -> Progress:
+        """Returns the sum of all that was told until now."""
+        for path in self._folder.glob("*.jsonl"):
+            with path.open("rb") as file:
+                file.seek(self._offsets[path])
+                data = file.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            self._offsets[path] += len(whole)
+            for line in whole.splitlines():
+                self._add(json.loads(line))
+        return self._progress
+
+    def _add(self, event: Mapping[str, Any]) -> None:
+        if "track" in event:
+            self._progress.tracks[event["track"]] += 1
+            self._progress.bytes[event["track"]] += event["bytes"]
+            return
+        self._progress.clips[event["clip"]] += 1
+        self._progress.seconds += event["seconds"]

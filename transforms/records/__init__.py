@@ -1,0 +1,1 @@
+"""Records on disk: part files, Parquet and TFRecord shards. No Beam."""

@@ -1,0 +1,242 @@
+"""From the audio of one track to the rows of its part: the recipe, step by step. No Beam."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from models.bundle import Models
+from schemas.errors import (
+    ClipError,
+    EmptyFileError,
+    NonFiniteAudioError,
+    OutOfRangeAudioError,
+    SumMismatchError,
+)
+from schemas.geometry import clip_samples
+from schemas.names import clip_id
+from schemas.recipe import EncodeRecipe
+from schemas.records import DROPPED, ENCODED, FAILED
+from transforms.dsp.clips import ClipCutter
+from transforms.dsp.loudness import drop_reason, peak_rms_db
+from transforms.dsp.noise import add_noise
+from transforms.dsp.resample import resample
+from transforms.dsp.stopwatch import Stopwatch
+from transforms.records.parts import TrackFacts
+
+FloatArray = npt.NDArray[np.float32]
+
+SUM_TOLERANCE = 1e-6
+"""Largest |mix - (vocals + instrumental)| of a clip whose loudest sample is at most 1."""
+
+_MAX_AMPLITUDE = 32.0
+
+
+@dataclass
+class _Clip:
+    """A clip on its way through the recipe; `row` is what will be stored."""
+
+    row: dict[str, Any]
+    mix: FloatArray
+    sounds: dict[str, FloatArray] = field(default_factory=dict)
+
+
+class TrackEncoder:
+    """Encodes one track.
+
+    Attributes:
+        watch: Takes the seconds spent in each step.
+
+    Paper: 4.1 and 4.2.
+    """
+
+    def __init__(
+        self, *, track_id: str, recipe: EncodeRecipe, models: Models, watch: Stopwatch
+    ) -> None:
+        self.watch = watch
+        self._track_id = track_id
+        self._recipe = recipe
+        self._models = models
+        self._digest = hashlib.sha256()
+        self._cutter = ClipCutter(
+            clip_samples=clip_samples(recipe.clip_seconds, recipe.mix_rate_hz)
+        )
+
+    def rows(self, blocks: Iterable[FloatArray]) -> Iterator[Mapping[str, Any]]:
+        """Yields a row for each clip, in order, from one batch of clips at a time.
+
+        Args:
+            blocks: Consecutive float32 [samples] of the mono mix at the recipe's rate.
+
+        Raises:
+            ClipError: The track as a whole cannot be used.
+        """
+        batch: list[_Clip] = []
+        clips = self._cutter.cut(self._fingerprinted(self.watch.iterate("decode", blocks)))
+        for index, mix in enumerate(clips):
+            batch.append(self._new_clip(index, mix))
+            if len(batch) == self._recipe.batch_clips:
+                yield from self._encode(batch)
+                batch = []
+        yield from self._encode(batch)
+        if not self._cutter.total_samples:
+            raise EmptyFileError("the file decodes to no samples")
+
+    def facts(self) -> TrackFacts:
+        """Returns what is known of the track once `rows` is exhausted."""
+        rate = self._recipe.mix_rate_hz
+        return TrackFacts(
+            track_id=self._track_id,
+            audio_sha256=self._digest.hexdigest(),
+            seconds=self._cutter.total_samples / rate,
+            tail_seconds=self._cutter.tail_samples / rate,
+        )
+
+    def _fingerprinted(self, blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
+        """Hashes 16-bit samples, so that the same audio in two containers is one track."""
+        for block in blocks:
+            with self.watch("fingerprint"):
+                finite = np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0)
+                self._digest.update(np.rint(finite.clip(-1, 1) * 32767).astype("<i2").tobytes())
+            yield block
+
+    def _new_clip(self, index: int, mix: FloatArray) -> _Clip:
+        row = {
+            "clip_id": clip_id(self._track_id, index),
+            "track_id": self._track_id,
+            "clip_index": index,
+            "start_s": index * self._recipe.clip_seconds,
+            "status": ENCODED,
+            "reason": "",
+            "message": "",
+        }
+        return _Clip(row=row, mix=mix)
+
+    def _encode(self, batch: list[_Clip]) -> list[dict[str, Any]]:
+        usable = [clip for clip in batch if self._attempt(clip, self._check_mix)]
+        self._separate(usable)
+        usable = [clip for clip in usable if self._attempt(clip, self._measure)]
+        self._add_codes([clip for clip in usable if clip.row["status"] == ENCODED])
+        return [clip.row for clip in batch]
+
+    def _attempt(self, clip: _Clip, step: Any) -> bool:
+        """Runs a step on one clip; a `ClipError` costs this clip and no other."""
+        try:
+            step(clip)
+        except ClipError as error:
+            clip.row.update(status=FAILED, reason=error.reason, message=str(error))
+            return False
+        return True
+
+    def _check_mix(self, clip: _Clip) -> None:
+        if not np.isfinite(clip.mix).all():
+            raise NonFiniteAudioError("the clip has samples that are NaN or infinite")
+        peak = float(np.abs(clip.mix).max())
+        if peak > _MAX_AMPLITUDE:
+            raise OutOfRangeAudioError(f"the clip's largest sample is {peak:.3g}, full scale is 1")
+        clip.row["mix_peak_rms_db"] = self._peak_rms_db(clip.mix)
+
+    def _separate(self, batch: list[_Clip]) -> None:
+        if not batch:
+            return
+        if self._models.separator is None:
+            for clip in batch:
+                clip.sounds = {"mix": clip.mix}
+            return
+        with self.watch("separate"):
+            mixes = np.stack([clip.mix for clip in batch])
+            vocals = self._models.separator.separate_vocals(mixes)
+        for clip, clip_vocals in zip(batch, vocals, strict=True):
+            clip.sounds = {"vocals": clip_vocals, "instrumental": clip.mix - clip_vocals}
+
+    def _measure(self, clip: _Clip) -> None:
+        """Checks the sum, measures loudness and takes the paper's decision (4.2)."""
+        if self._models.separator is None:
+            return
+        vocals, instrumental = clip.sounds["vocals"], clip.sounds["instrumental"]
+        error = float(np.abs(clip.mix - (vocals + instrumental)).max())
+        tolerance = SUM_TOLERANCE * max(1.0, float(np.abs(clip.mix).max()))
+        if not error <= tolerance:
+            raise SumMismatchError(
+                f"vocals + instrumental differ from the mix by {error:.3g}, over {tolerance:.3g}"
+            )
+        vocals_db, instrumental_db = self._peak_rms_db(vocals), self._peak_rms_db(instrumental)
+        reason = drop_reason(
+            vocals_db=vocals_db,
+            instrumental_db=instrumental_db,
+            loudness_filter=self._recipe.encode_filter,
+        )
+        clip.row.update(
+            sum_error=error,
+            vocals_peak_rms_db=vocals_db,
+            instrumental_peak_rms_db=instrumental_db,
+        )
+        if reason is not None:
+            clip.row.update(status=DROPPED, reason=reason)
+
+    def _peak_rms_db(self, audio: FloatArray) -> float:
+        with self.watch("loudness"):
+            return peak_rms_db(
+                audio, sample_rate_hz=self._recipe.mix_rate_hz, window=self._recipe.window
+            )
+
+    def _add_codes(self, clips: list[_Clip]) -> None:
+        if not clips:
+            return
+        sources = self._recipe.sources
+        acoustic, semantic = self._models.acoustic, self._models.semantic
+        at_rate = {
+            rate: self._sounds_at(clips, rate)
+            for rate in {acoustic.geometry.sample_rate_hz, semantic.geometry.sample_rate_hz}
+        }
+        audio = at_rate[acoustic.geometry.sample_rate_hz]
+        with self.watch("acoustic"):
+            acoustic_codes = acoustic.encode(audio)
+        with self.watch("semantic"):
+            semantic_codes = semantic.encode(at_rate[semantic.geometry.sample_rate_hz])
+        for position, clip in enumerate(clips):
+            for number, source in enumerate(sources):
+                at = position * len(sources) + number
+                clip.row[f"{source}_acoustic"] = acoustic_codes[at]
+                clip.row[f"{source}_semantic"] = semantic_codes[at]
+                if self._recipe.store_audio:
+                    rate = acoustic.geometry.sample_rate_hz
+                    clip.row[f"{source}_audio"] = flac_bytes(audio[at], sample_rate_hz=rate)
+
+    def _sounds_at(self, clips: list[_Clip], rate_hz: int) -> FloatArray:
+        """Returns each clip's sounds, resampled: float32 [clips * sources, samples]."""
+        sounds = []
+        for clip in clips:
+            with self.watch("resample"):
+                resampled = {
+                    name: resample(audio, from_hz=self._recipe.mix_rate_hz, to_hz=rate_hz)
+                    for name, audio in clip.sounds.items()
+                }
+            if "vocals" in resampled:
+                with self.watch("noise"):
+                    resampled["vocals_noisy"] = add_noise(
+                        resampled["vocals"],
+                        sigma=self._recipe.noise_sigma,
+                        seed=self._recipe.noise_seed,
+                        clip_id=clip.row["clip_id"],
+                    )
+            sounds += [resampled[source] for source in self._recipe.sources]
+        return np.stack(sounds)
+
+
+def flac_bytes(audio: FloatArray, *, sample_rate_hz: int) -> bytes:
+    """Returns float32 [samples] as a 16-bit FLAC file; what is over full scale is clipped.
+
+    >>> flac_bytes(np.zeros(160, np.float32), sample_rate_hz=16000)[:4]
+    b'fLaC'
+    """
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio.clip(-1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
