@@ -13,7 +13,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to listen to; MUSIC=~/Music takes yours
-	@$(BIN)/python -m pipelines.demo $(if $(MUSIC),--music $(MUSIC),)
+	@$(BIN)/python -m pipelines.demo $(if $(MUSIC),--music "$(MUSIC)",)
 
 test: $(VENV)/.dev ## run the test suite
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)

@@ -8,7 +8,7 @@ from transformers import DacModel
 from transformers.models.dac.modeling_dac import Snake1d
 
 from models.batching import in_fixed_batches
-from models.devices import checked_device, checked_dtype
+from models.devices import checked_device, checked_dtype, on_device
 from models.protocols import CodeArray, FloatArray
 from models.weights import load_pretrained, tensors_sha256
 from schemas.geometry import AcousticGeometry
@@ -110,7 +110,7 @@ class DacCodec:
     def _encode(self, audio: FloatArray) -> CodeArray:
         samples = audio.shape[1]
         padding = self.geometry.frames(samples) * self.geometry.hop_samples - samples
-        batch = functional.pad(torch.from_numpy(audio).to(self._device), (0, padding))
+        batch = functional.pad(on_device(audio, self._device), (0, padding))
         latents = self._model.encoder(batch[:, None].to(self._dtype))  # [clips, dim, frames]
         codes = self._model.quantizer(latents.float())[1]  # [clips, codebooks, frames]
         result: CodeArray = codes.transpose(1, 2).to(torch.int32).cpu().numpy().astype("uint16")
@@ -118,7 +118,7 @@ class DacCodec:
 
     @torch.inference_mode()
     def _decode(self, flat: FloatArray, codebooks: int) -> FloatArray:
-        codes = torch.from_numpy(flat).to(self._device, torch.int64).unflatten(1, (-1, codebooks))
+        codes = on_device(flat, self._device).long().unflatten(1, (-1, codebooks))
         latents = self._model.quantizer.from_codes(codes.transpose(1, 2))[0]
         audio = self._model.decoder(latents.to(self._dtype))[:, 0].float()
         # A block with an odd stride gives a sample less than the hop, times the strides after it.

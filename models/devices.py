@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+
+from models.protocols import FloatArray
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -46,3 +49,15 @@ def checked_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise ValueError(f"dtype must be one of {sorted(DTYPES)}, found {name!r}")
     return DTYPES[name]
+
+
+def on_device(batch: FloatArray, device: torch.device) -> torch.Tensor:
+    """Returns a copy of an array as a tensor on a device.
+
+    A copy, since torch takes neither the reversed nor the read-only views that arrays may be.
+
+    Args:
+        batch: float32, of any shape.
+        device: Where to.
+    """
+    return torch.from_numpy(np.array(batch, np.float32, order="C")).to(device)

@@ -9,7 +9,7 @@ from demucs.apply import apply_model
 
 from models.batching import in_fixed_batches
 from models.demucs_checkpoints import load_bag
-from models.devices import checked_device, checked_dtype
+from models.devices import checked_device, checked_dtype, on_device
 from models.protocols import FloatArray
 from models.weights import WeightsError, tensors_sha256
 
@@ -89,7 +89,7 @@ class DemucsSeparator:
 
     @torch.inference_mode()
     def _run(self, mix: FloatArray) -> FloatArray:
-        audio = torch.from_numpy(mix).to(self._device)
+        audio = on_device(mix, self._device)
         mean = audio.mean(dim=1, keepdim=True)
         std = audio.std(dim=1, keepdim=True) + 1e-8
         channels = ((audio - mean) / std)[:, None].expand(-1, self._channels, -1)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from models.batching import in_fixed_batches
-from models.devices import checked_device, checked_dtype
+from models.devices import checked_device, checked_dtype, on_device
 from models.protocols import FloatArray
 from models.weights import Allowed, WeightsError, load_safely, tensors_sha256
 
@@ -92,7 +92,7 @@ class SpleeterSeparator:
 
     @torch.inference_mode()
     def _run(self, mix: FloatArray) -> FloatArray:
-        audio = torch.from_numpy(mix).to(self._device)
+        audio = on_device(mix, self._device)
         spectrum = torch.fft.rfft(_frames(audio) * self._window)[..., :BINS]
         frames = spectrum.shape[1]
         magnitude = functional.pad(spectrum.abs(), (0, 0, 0, -frames % FRAMES_MULTIPLE))

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from models.batching import in_fixed_batches
-from models.devices import checked_device, checked_dtype
+from models.devices import checked_device, checked_dtype, on_device
 from models.protocols import FloatArray
 from models.weights import load_extractor, load_pretrained, tensors_sha256
 
@@ -140,7 +140,7 @@ class SslFeatures:
     def _run(self, audio: FloatArray) -> FloatArray:
         frames = self.frames(audio.shape[1])
         # Each clip by itself: no statistic and no length of another one can leak into it.
-        clips = torch.from_numpy(audio).to(self._device)
+        clips = on_device(audio, self._device)
         inputs = torch.stack([self._input(clip, frames * self.hop_samples) for clip in clips])
         states = self._model(inputs.to(self._dtype)).last_hidden_state.float()  # [clips, 2 frames, dimensions]
         pooled = states.unflatten(1, (frames, POOLED)).mean(dim=2)

@@ -1,9 +1,7 @@
 """Writes songs that were composed and sung here, to try everything out without any music.
 
-Run it as:
-
     singsong demo-songs --output demo --songs 4 --seconds 30
-    singsong prepare --input demo/mixes ...
+    singsong prepare demo/mixes --output demo/dataset
 
 `mixes/` is the music. The true stems lie beside it in `stems/`, so that they are never taken for
 songs, and `songs.json`, written last, tells key, tempo, chords and melody of each.
@@ -114,16 +112,16 @@ def write_song(config: DemoSongsConfig, index: int) -> dict[str, Any]:
     return _entry(config.name(index), spec=spec, score=score)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the job from a command line and returns its exit status."""
-    parser = argparse.ArgumentParser("singsong demo-songs", allow_abbrev=False)
-    parser.description = (__doc__ or "").partition("\n")[0]
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `singsong demo-songs` and returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="singsong demo-songs",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        write_songs(config_from(args))
-    except ValueError as error:
-        parser.error(str(error))
+    write_songs(config_from(parser.parse_args(argv)))
     return 0
 
 

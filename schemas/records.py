@@ -50,12 +50,19 @@ class RecordField:
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """Type of the Parquet column."""
-        if self.kind == "codes":
-            return pa.list_(pa.field("code", pa.uint16(), nullable=False), self.values)
-        return _ARROW_TYPES[self.kind]
+        """Type of the column in a shard."""
+        return pa.list_(_CODE, self.values) if self.kind == "codes" else _ARROW_TYPES[self.kind]
+
+    @property
+    def part_arrow_type(self) -> pa.DataType:
+        """Type of the column in a part, where a clip may have no codes.
+
+        Parquet readers refuse an empty row in a list of fixed size.
+        """
+        return pa.list_(_CODE) if self.kind == "codes" else _ARROW_TYPES[self.kind]
 
 
+_CODE = pa.field("code", pa.uint16(), nullable=False)
 _ARROW_TYPES = {
     "string": pa.string(),
     "int32": pa.int32(),
@@ -174,9 +181,14 @@ def shard_fields(fields: Sequence[RecordField]) -> list[RecordField]:
     return [field for field in fields if field.where != "part"]
 
 
-def arrow_schema(fields: Sequence[RecordField]) -> pa.Schema:
-    """Returns the Parquet schema of some fields."""
-    return pa.schema([pa.field(field.name, field.arrow_type) for field in fields])
+def shard_schema(fields: Sequence[RecordField]) -> pa.Schema:
+    """Returns the Parquet schema of a shard."""
+    return pa.schema([(field.name, field.arrow_type) for field in shard_fields(fields)])
+
+
+def part_schema(fields: Sequence[RecordField]) -> pa.Schema:
+    """Returns the Parquet schema of a part file."""
+    return pa.schema([(field.name, field.part_arrow_type) for field in part_fields(fields)])
 
 
 def fields_table(fields: Sequence[RecordField]) -> str:

@@ -41,7 +41,7 @@ def build_htdemucs(seed: int = 0, *, sources: list[str] | None = None) -> HTDemu
     torch.manual_seed(seed)
     return HTDemucs(
         sources or DEMUCS_SOURCES,
-        channels=4,
+        channels=8,
         depth=4,
         t_layers=2,
         t_heads=2,

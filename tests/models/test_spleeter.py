@@ -56,7 +56,7 @@ def test_separates_real_music() -> None:
 
 
 def test_bfloat16_is_close_to_float32() -> None:
-    mix = musdb_excerpt()["mix"][None]
+    mix = musdb_excerpt()["mix"][None, :88_200]
     exact = separator().separate_vocals(mix)
     assert sdr_db(exact, separator(dtype="bfloat16").separate_vocals(mix)) >= 35
 

@@ -58,7 +58,9 @@ _SAYS_NOTHING = re.compile(
     r"Failed to find two consecutive MPEG|Not detecting m3u8"
 )
 _OUT_OF_MEMORY = re.compile(r"Cannot allocate memory|pthread_create\(\) failed")
+_DISK_FULL = re.compile(r"No space left on device")
 _NO_AUDIO = re.compile(r"does not contain any stream")
+_NOT_OPENED = re.compile(r"Error opening input")
 _FOREIGN = re.compile(r"Format not on whitelist")
 _LONGEST_MESSAGE = 200
 
@@ -70,12 +72,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     _bound(settings["memory_bytes"], settings["timeout_s"])
     try:
-        segment = _decode(settings["ffmpeg"], settings["folder"]).set_sample_width(2)
+        segment = _decode(settings).set_sample_width(2)
     except ClipError as error:
         _report({"reason": error.reason, "message": str(error)})
     except MemoryError:
         _report(
-            {"reason": DecodeMemoryError.reason, "message": "the decoded audio is too large to hold"}
+            {
+                "reason": DecodeMemoryError.reason,
+                "message": "the decoded audio is too large to hold",
+            }
         )
     else:
         frames = len(segment.raw_data) // segment.frame_width
@@ -83,43 +88,47 @@ def main() -> None:
         _write(segment.raw_data)
 
 
-def failure(returncode: int, stderr: list[str], *, folder: str) -> ClipError | OSError | None:
+def failure_of(
+    returncode: int, stderr: list[str], *, folder: str, complaint: str | None = None
+) -> ClipError | OSError | None:
     """Returns what is wrong with a file, given how ffmpeg ended and what it wrote.
 
     Args:
         returncode: Exit status; negative where a signal ended it.
         stderr: What it wrote, by lines, at the level of errors only.
         folder: Where the temporary files are, which the message must not name.
+        complaint: What another decoder said that knows this kind of file, if one does.
 
     Returns:
         None where all is well; an `OSError` where the disk is full, which is not the file's fault.
         A complaint counts even if ffmpeg then calls the run a success, as it does for a webm or an
         Ogg file with a part missing.
 
-    >>> failure(183, ["[in#0 @ 0x5f] moov atom not found", "Error opening input files: no"], folder="")
+    >>> failure_of(183, ["[in#0 @ 0x5f] moov atom not found", "Conversion failed!"], folder="/tmp")
     CorruptAudioError('ffmpeg: moov atom not found')
-    >>> failure(0, [], folder="") is None
+    >>> failure_of(0, [], folder="/tmp") is None
     True
     """
     text = "\n".join(stderr)
-    if -returncode == signal.SIGXCPU:
-        return DecodeTimeoutError("ffmpeg used up the processor time it may have")
-    if -returncode in (signal.SIGXFSZ, signal.SIGKILL) or _OUT_OF_MEMORY.search(text):
-        return DecodeMemoryError("ffmpeg needs more memory, or writes more audio, than it may")
-    if "No space left on device" in text:
-        return OSError("the disk of the temporary files is full")
-    if returncode < 0:
-        return CorruptAudioError(f"ffmpeg crashed with signal {-returncode}")
-    if _FOREIGN.search(text):
-        return NotAudioError("the content is of a kind that is not an audio file")
-    if _NO_AUDIO.search(text):
-        return NotAudioError("the file has no audio stream")
-    complaint = _last_complaint(stderr, folder)
+    said = _last_complaint(stderr, folder)
+    stranger: ClipError = NotAudioError("no decoder recognises the content as audio")
     if complaint is not None:
-        return CorruptAudioError(f"ffmpeg: {complaint}")
-    if returncode and "Error opening input" in text:
-        return NotAudioError("no decoder recognises the content as audio")
-    return CorruptAudioError("ffmpeg failed to decode the file") if returncode else None
+        stranger = CorruptAudioError(complaint)
+    cases: tuple[tuple[object, ClipError | OSError], ...] = (
+        (-returncode == signal.SIGXCPU, DecodeTimeoutError("ffmpeg used up its processor time")),
+        (
+            -returncode in (signal.SIGXFSZ, signal.SIGKILL) or _OUT_OF_MEMORY.search(text),
+            DecodeMemoryError("ffmpeg needs more memory, or writes more audio, than it may"),
+        ),
+        (_DISK_FULL.search(text), OSError("the disk of the temporary files is full")),
+        (returncode < 0, CorruptAudioError(f"ffmpeg crashed with signal {-returncode}")),
+        (_FOREIGN.search(text), NotAudioError("the content is of a kind that holds no audio")),
+        (_NO_AUDIO.search(text), NotAudioError("the file has no audio stream")),
+        (said is not None, CorruptAudioError(f"ffmpeg: {said}")),
+        (returncode and _NOT_OPENED.search(text), stranger),
+        (returncode, CorruptAudioError("ffmpeg failed to decode the file")),
+    )
+    return next((error for applies, error in cases if applies), None)
 
 
 def _last_complaint(stderr: list[str], folder: str) -> str | None:
@@ -133,24 +142,24 @@ def _last_complaint(stderr: list[str], folder: str) -> str | None:
     return None
 
 
-def _decode(ffmpeg: str, folder: str) -> AudioSegment:
+def _decode(settings: dict[str, Any]) -> AudioSegment:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydub finds no ffmpeg on the path; it is given one below
         from pydub import AudioSegment
         from pydub.exceptions import CouldntDecodeError
 
-    tempfile.tempdir = folder
-    AudioSegment.converter = _write_converter(ffmpeg, folder)
+    folder = tempfile.tempdir = settings["folder"]
+    AudioSegment.converter = _write_converter(settings["ffmpeg"], folder)
     stderr = _StderrLines()
+    returncode = 0
     try:
         segment = AudioSegment.from_file_using_temporary_files(sys.stdin.buffer)
     except CouldntDecodeError as error:
         status = re.search(r"error code: (-?\d+)", str(error))
         if status is None:
             raise EmptyFileError("the file decodes to no samples") from None
-        found = failure(int(status[1]), stderr.lines, folder=folder)
-        raise found or CorruptAudioError("ffmpeg failed to decode the file") from None
-    found = failure(0, stderr.lines, folder=folder)
+        returncode = int(status[1])
+    found = failure_of(returncode, stderr.lines, folder=folder, complaint=settings["complaint"])
     if found is not None:
         raise found
     return segment
@@ -190,17 +199,18 @@ def _bound(memory_bytes: int, timeout_s: float) -> None:
 
     The parent kills both in time; the limit on processor time is for when the parent is gone.
     """
-    seconds = math.ceil(timeout_s) + 1
-    for kind, bound in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, min(memory_bytes, MAX_WAV_BYTES)),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_CORE, 0),
-    ):
+    bounds = {
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_FSIZE: min(memory_bytes, MAX_WAV_BYTES),
+        resource.RLIMIT_CPU: math.ceil(timeout_s) + 1,
+        resource.RLIMIT_CORE: 0,
+    }
+    if sys.platform == "darwin":
+        del bounds[resource.RLIMIT_AS]  # macOS refuses to set it
+    for kind, bound in bounds.items():
         hard = resource.getrlimit(kind)[1]
-        if hard != resource.RLIM_INFINITY:
-            bound = min(bound, hard)
-        resource.setrlimit(kind, (bound, hard))
+        soft = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (soft, hard))
 
 
 def _report(report: dict[str, Any]) -> None:

@@ -158,7 +158,7 @@ def _glottal_source(gestures: _Gestures, spec: SongSpec) -> FloatArray:
     f0_hz = _upsample(gestures.f0_hz, spec)
     phase = np.cumsum(f0_hz / spec.sample_rate_hz, dtype=np.float64)
     harmonics = np.minimum(0.45 * spec.sample_rate_hz / f0_hz, _MAX_HARMONICS).astype(np.int32)
-    position = (phase % 1.0) * _TABLE_SAMPLES
+    position = (phase - np.floor(phase)) * _TABLE_SAMPLES
     left = position.astype(np.int32)
     fraction = (position - left).astype(np.float32)
     flat = _pulse_tables().reshape(-1)

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas import storage
 from schemas.recipe import LoudnessFilter
-from schemas.records import ENCODED, FAILED, RecordField, arrow_schema, part_fields
+from schemas.records import ENCODED, FAILED, RecordField, part_fields, part_schema
 from transforms.dsp.loudness import drop_reason
 
 _FACTS_KEY = "singsong.track"
@@ -61,27 +62,34 @@ class MissingCodesError(Exception):
 
 
 def rows_to_table(rows: Sequence[Mapping[str, Any]], fields: Sequence[RecordField]) -> pa.Table:
-    """Returns rows as an Arrow table; codes are uint16 arrays of the field's shape, or None.
+    """Returns rows of a part as an Arrow table.
+
+    Args:
+        rows: By column; codes are uint16 arrays of the field's shape, or missing.
+        fields: The record table.
 
     Raises:
         ValueError: Codes have another shape than the field says.
     """
-    schema = arrow_schema(fields)
-    columns = [_column([row.get(field.name) for row in rows], field) for field in fields]
-    return pa.Table.from_arrays(columns, schema=schema)
+    columns = [
+        _codes_column([row.get(field.name) for row in rows], field)
+        if field.kind == "codes"
+        else pa.array([row.get(field.name) for row in rows], field.part_arrow_type)
+        for field in part_fields(fields)
+    ]
+    return pa.Table.from_arrays(columns, schema=part_schema(fields))
 
 
-def _column(values: Sequence[Any], field: RecordField) -> pa.Array:
-    if field.kind != "codes":
-        return pa.array(values, field.arrow_type)
+def _codes_column(values: Sequence[npt.NDArray[np.uint16] | None], field: RecordField) -> pa.Array:
     for value in values:
         if value is not None and value.shape != field.shape:
             raise ValueError(f"{field.name} must be {field.shape}, found {value.shape}")
-    blank = np.zeros(field.values, np.uint16)
-    flat = [blank if value is None else value.reshape(-1) for value in values]
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(np.concatenate(flat) if flat else blank[:0], pa.uint16()),
-        type=field.arrow_type,
+    codes = [value.reshape(-1) for value in values if value is not None]
+    lengths = [0 if value is None else value.size for value in values]
+    return pa.ListArray.from_arrays(
+        pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()),
+        pa.array(np.concatenate(codes) if codes else [], pa.uint16()),
+        type=field.part_arrow_type,
         mask=pa.array([value is None for value in values], pa.bool_()),
     )
 
@@ -105,11 +113,10 @@ def write_part(
         OSError: The disk is full, or the place cannot be written.
         ClipError: Raised by `rows`; nothing is written then.
     """
-    chosen = part_fields(fields)
     with storage.spooled_file() as file:
-        with pq.ParquetWriter(file, arrow_schema(chosen), compression="zstd") as writer:
+        with pq.ParquetWriter(file, part_schema(fields), compression="zstd") as writer:
             for group in _groups(rows, _ROWS_PER_GROUP):
-                writer.write_table(rows_to_table(group, chosen))
+                writer.write_table(rows_to_table(group, fields))
             writer.add_key_value_metadata({_FACTS_KEY: json.dumps(asdict(facts()))})
         storage.put_file(url, file)
 

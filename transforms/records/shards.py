@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from schemas import storage
 from schemas.manifest import FileEntry, ShardEntry
 from schemas.names import shard_path, table_path
-from schemas.records import RecordField, arrow_schema, shard_fields
+from schemas.records import RecordField, shard_fields, shard_schema
 from transforms.records import tfrecord
 from transforms.records.parts import read_rows
 
@@ -43,7 +43,7 @@ class _Writer(Protocol):
 class _ParquetShard:
     def __init__(self, file: Any, fields: Sequence[RecordField]) -> None:
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(file, mode="w"), arrow_schema(fields), compression="zstd"
+            pa.PythonFile(file, mode="w"), shard_schema(fields), compression="zstd"
         )
 
     def write(self, table: pa.Table) -> None:
@@ -109,6 +109,8 @@ def write_shard(
         outputs = [
             _Output(name, stack.enter_context(storage.spooled_file()), chosen) for name in formats
         ]
+        for output in outputs:
+            stack.callback(output.writer.close)
         rows = 0
         for table in _regrouped(_shard_tables(ordered, parts, chosen, split)):
             rows += table.num_rows
@@ -151,7 +153,7 @@ def _shard_tables(
     sources: Sequence[ShardSource], parts: str, fields: Sequence[RecordField], split: str
 ) -> Iterator[pa.Table]:
     stored = [field.name for field in fields if field.where == "both"]
-    schema = arrow_schema(fields)
+    schema = shard_schema(fields)
     for source in sources:
         for table in read_rows(storage.join(parts, source.path), source.kept, stored):
             splits = pa.array([split] * table.num_rows, pa.string())

@@ -87,7 +87,7 @@ def encode_examples(table: pa.Table, fields: Sequence[RecordField]) -> Iterator[
     """Yields each row of a shard's table as the bytes of a tf.train.Example.
 
     Args:
-        table: Columns as `schemas.records.arrow_schema(fields)` has them, without nulls.
+        table: Columns as `schemas.records.shard_schema(fields)` has them, without nulls.
         fields: The fields of the shard.
     """
     columns = {field.name: _values(table.column(field.name), field) for field in fields}

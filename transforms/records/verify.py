@@ -13,7 +13,7 @@ from schemas import storage
 from schemas.manifest import DatasetError, FileEntry, Manifest, ShardEntry
 from schemas.names import SHARDS_FOLDER, TABLES_FOLDER
 from schemas.recipe import recipe_from_json
-from schemas.records import Geometry, RecordField, arrow_schema, record_fields, shard_fields
+from schemas.records import Geometry, RecordField, record_fields, shard_fields, shard_schema
 from transforms.commit_dataset import listed_files
 from transforms.records import tfrecord
 
@@ -133,7 +133,7 @@ def _verify_codes(batch: pa.Table, fields: Sequence[RecordField]) -> Iterator[st
 
 def _parquet_batches(file: Any, fields: Sequence[RecordField]) -> Iterator[pa.Table]:
     parquet = pq.ParquetFile(file)
-    schema = arrow_schema(fields)
+    schema = shard_schema(fields)
     if not parquet.schema_arrow.equals(schema):
         raise DatasetError(
             f"its schema is not that of the recipe (frames or columns differ): "
@@ -172,7 +172,7 @@ def _tfrecord_table(rows: Sequence[dict[str, Any]], fields: Sequence[RecordField
             if field.kind == "string":
                 values = [value.decode() for value in values]
             columns.append(pa.array(values, field.arrow_type))
-    return pa.Table.from_arrays(columns, schema=arrow_schema(fields))
+    return pa.Table.from_arrays(columns, schema=shard_schema(fields))
 
 
 _READERS = {"parquet": _parquet_batches, "tfrecord": _tfrecord_batches}

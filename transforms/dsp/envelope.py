@@ -1,0 +1,105 @@
+"""Spectral envelopes: one level per band of MDCT coefficients, and what is made from them."""
+
+from __future__ import annotations
+
+import torch
+
+BAND_EDGES = (
+    *(0, 2, 4, 6, 8, 10, 12, 15, 18, 22, 27, 33, 41, 50, 62, 76, 93, 115, 141, 173, 212, 261, 320),
+)
+"""First coefficient of each band, and the end of the last: even steps of 50 Hz to 300 Hz, then
+22 % wider from band to band, for 320 coefficients up to 8 kHz."""
+BANDS = len(BAND_EDGES) - 1
+COEFFICIENTS = BAND_EDGES[-1]
+FLOOR_DB = -90.0
+"""The level of silence."""
+
+
+def band_powers(frames: torch.Tensor) -> torch.Tensor:
+    """Returns the mean square of the coefficients of each band: float32 [frames, BANDS].
+
+    Args:
+        frames: float32 [frames, COEFFICIENTS].
+
+    >>> band_powers(torch.full((1, 320), 2.0))[0, :2].tolist()
+    [4.0, 4.0]
+    """
+    return frames.square() @ _members().T / _widths()
+
+
+def band_levels_db(frames: torch.Tensor) -> torch.Tensor:
+    """Returns the level of each band in dB re 1, never under `FLOOR_DB`: float32 [frames, BANDS].
+
+    Args:
+        frames: float32 [frames, COEFFICIENTS].
+
+    >>> band_levels_db(torch.zeros(1, 320))[0, :2].tolist()
+    [-90.0, -90.0]
+    """
+    return 10 * torch.log10(band_powers(frames).clamp(min=10 ** (FLOOR_DB / 10)))
+
+
+def spread(band_values: torch.Tensor) -> torch.Tensor:
+    """Returns the value of its band at each coefficient: float32 [frames, COEFFICIENTS].
+
+    Args:
+        band_values: float32 [frames, BANDS].
+
+    >>> spread(torch.arange(22.0)[None])[0, :5].tolist()
+    [0.0, 0.0, 1.0, 1.0, 2.0]
+    """
+    return torch.repeat_interleave(band_values, _widths().to(torch.int64), dim=1)
+
+
+def scales(levels_db: torch.Tensor, *, whitening: float) -> torch.Tensor:
+    """Returns what frames of these envelopes are divided by: float32 [frames, COEFFICIENTS].
+
+    Args:
+        levels_db: float32 [frames, BANDS].
+        whitening: 0 divides a frame by its overall root mean square alone, 1 each coefficient by
+            its envelope; between them the envelope counts to that power.
+
+    >>> scales(torch.full((1, 22), -20.0), whitening=0.5)[0, :2].tolist()
+    [0.10000000149011612, 0.10000000149011612]
+    """
+    powers = 10 ** (levels_db / 10)
+    overall = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
+    return spread((powers / overall) ** (whitening / 2) * overall.sqrt())
+
+
+def fill_amplitudes(
+    frames: torch.Tensor, levels_db: torch.Tensor, *, share: float, ceiling: float
+) -> torch.Tensor:
+    """Returns how loud noise must be to bring frames up to their envelopes.
+
+    Noise in a loud band would cost more signal-to-noise ratio than its spectrum is worth, so no
+    band gets more than a part of the frame's mean power.
+
+    Args:
+        frames: float32 [frames, COEFFICIENTS], what was decoded.
+        levels_db: float32 [frames, BANDS], what they should reach.
+        share: Amplitude of the noise relative to what is missing.
+        ceiling: Most power to fill in, relative to the frame's mean power.
+
+    Returns:
+        float32 [frames, COEFFICIENTS].
+
+    >>> missing = torch.full((1, 22), -20.0)
+    >>> fill_amplitudes(torch.zeros(1, 320), missing, share=0.5, ceiling=1.0)[0, :1].tolist()
+    [0.05000000074505806]
+    """
+    powers = 10 ** (levels_db / 10)
+    mean = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
+    gap = (powers - band_powers(frames)).clamp(min=0)
+    return spread(torch.minimum(gap, ceiling * mean).sqrt() * share)
+
+
+def _widths() -> torch.Tensor:
+    edges = torch.tensor(BAND_EDGES, dtype=torch.float32)
+    return edges[1:] - edges[:-1]
+
+
+def _members() -> torch.Tensor:
+    """Returns which coefficients are of which band: float32 [BANDS, COEFFICIENTS] of 0 and 1."""
+    of_band = torch.repeat_interleave(torch.arange(BANDS), _widths().to(torch.int64))
+    return (of_band == torch.arange(BANDS)[:, None]).to(torch.float32)

