@@ -164,9 +164,7 @@ def _from_hub(name: str) -> BagOfModels:
     def download(file: str) -> Path:
         return Path(hf_hub_download(repo, file))
 
-    return _bag(
-        download(f"{short}.yaml"), lambda signature: download(f"{signature}.safetensors")
-    )
+    return _bag(download(f"{short}.yaml"), lambda signature: download(f"{signature}.safetensors"))
 
 
 def _from_server(name: str) -> BagOfModels:

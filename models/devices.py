@@ -32,7 +32,9 @@ def checked_device(name: str) -> torch.device:
         raise ValueError(f'device must be "cpu", "cuda" or "cuda:0", found {name!r}')
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (device.index or 0) >= found:
-        raise ValueError(f"device {name!r} was asked for, and this machine has {found} CUDA devices")
+        raise ValueError(
+            f"device {name!r} was asked for, and this machine has {found} CUDA devices"
+        )
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True

@@ -30,9 +30,7 @@ class _Adapter:
     options: Mapping[str, Parser] = field(default_factory=dict)
 
 
-def load_separator(
-    spec: ModelSpec, *, device: str, dtype: str, batch_clips: int
-) -> Separator:
+def load_separator(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> Separator:
     """Returns the separator that a spec names.
 
     Args:
@@ -51,9 +49,7 @@ def load_separator(
     return separator
 
 
-def load_acoustic(
-    spec: ModelSpec, *, device: str, dtype: str, batch_clips: int
-) -> AcousticCodec:
+def load_acoustic(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> AcousticCodec:
     """Returns the acoustic codec that a spec names: "lite", or "dac" with `coarse`.
 
     Args:
@@ -71,9 +67,7 @@ def load_acoustic(
     return codec
 
 
-def load_semantic(
-    spec: ModelSpec, *, device: str, dtype: str, batch_clips: int
-) -> SemanticEncoder:
+def load_semantic(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> SemanticEncoder:
     """Returns the semantic encoder that a spec names.
 
     Args:

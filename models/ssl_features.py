@@ -142,7 +142,9 @@ class SslFeatures:
         # Each clip by itself: no statistic and no length of another one can leak into it.
         clips = on_device(audio, self._device)
         inputs = torch.stack([self._input(clip, frames * self.hop_samples) for clip in clips])
-        states = self._model(inputs.to(self._dtype)).last_hidden_state.float()  # [clips, 2 frames, dimensions]
+        states = self._model(
+            inputs.to(self._dtype)
+        ).last_hidden_state.float()  # [clips, 2 frames, dimensions]
         pooled = states.unflatten(1, (frames, POOLED)).mean(dim=2)
         result: FloatArray = pooled.cpu().numpy()
         return result

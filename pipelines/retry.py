@@ -68,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    config = config_from(parser.parse_args(argv))
-    if not config.inputs:
+    args = parser.parse_args(argv)
+    if not failed_uris(args.dataset, read_manifest(args.dataset)):
         print("Nothing failed: there is nothing to run again.")
         return 0
-    return run(config)
+    return run(config_from(args))

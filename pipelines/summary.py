@@ -49,7 +49,8 @@ def describe(manifest: Manifest) -> list[str]:
         f"{'audio decoded':<28}{_duration(seconds['decoded']):>10}",
         f"{'  tails that fill no clip':<28}{_duration(seconds['tails']):>10}",
     ]
-    for name, split in manifest.splits.items():
+    for name, _ in manifest.recipe["splits"]:
+        split = manifest.splits[name]
         duration = _duration(split["seconds"])
         counts = f"{split['clips']:>10} clips of {split['tracks']} tracks, {duration}"
         lines.append(f"{'split ' + name:<28}{counts}")

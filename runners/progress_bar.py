@@ -31,7 +31,7 @@ class ProgressBar:
             unit="track",
             file=sys.stderr,
             dynamic_ncols=True,
-            bar_format="{desc}{n_fmt}/{total_fmt} tracks |{bar:20}| {postfix}",
+            bar_format="{n_fmt}/{total_fmt} tracks |{bar:20}| {desc}",
         )
         self._started = time.monotonic()
         self._done = threading.Event()
@@ -59,7 +59,7 @@ class ProgressBar:
     def _show(self, progress: Progress) -> None:
         elapsed = time.monotonic() - self._started
         self._bar.n = sum(progress.tracks.values())
-        self._bar.set_postfix_str(
+        self._bar.set_description_str(
             describe(progress, elapsed_s=elapsed, total_bytes=self._bytes), refresh=True
         )
 

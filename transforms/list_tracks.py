@@ -145,6 +145,20 @@ class _Elect(beam.DoFn):
             yield beam.pvalue.TaggedOutput(DUPLICATES, other)
 
 
+class _DropRepeats(beam.PTransform):
+    """Leaves one element for each file, however often it was named."""
+
+    def expand(self, files: beam.PCollection) -> beam.PCollection:
+        return (
+            files
+            | "KeyByName"
+            >> beam.Map(lambda file: (file.uri, file.size_bytes)).with_output_types(tuple[str, int])
+            | "LargestSize" >> beam.CombinePerKey(max)
+            | "SourceFile"
+            >> beam.MapTuple(lambda uri, size: SourceFile(uri=uri, size_bytes=size))
+        )
+
+
 class ListTracks(beam.PTransform):
     """Lists files, hashes them and elects one for each content.
 
@@ -166,7 +180,7 @@ class ListTracks(beam.PTransform):
             >> beam.FlatMap(list_source_files, only_files=self._only_files).with_output_types(
                 SourceFile
             )
-            | "DropRepeats" >> beam.Distinct()
+            | "DropRepeats" >> _DropRepeats()
         )
         identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_outputs(
             DEAD_LETTERS, main=TRACKS

@@ -33,7 +33,9 @@ def test_digest_is_that_of_name_type_shape_and_bytes_in_any_order() -> None:
 def test_digest_of_numpy_and_torch_is_the_same() -> None:
     arrays = {name: tensor.numpy() for name, tensor in TENSORS.items()}
     assert tensors_sha256(arrays, settings={}) == tensors_sha256(TENSORS, settings={})
-    big_endian = {name: array.astype(array.dtype.newbyteorder(">")) for name, array in arrays.items()}
+    big_endian = {
+        name: array.astype(array.dtype.newbyteorder(">")) for name, array in arrays.items()
+    }
     assert tensors_sha256(big_endian, settings={}) == tensors_sha256(TENSORS, settings={})
     strided = {**TENSORS, "a": TENSORS["a"].T.contiguous().T}
     assert tensors_sha256(strided, settings={}) == tensors_sha256(TENSORS, settings={})

@@ -110,7 +110,8 @@ def failure_of(
     True
     """
     text = "\n".join(stderr)
-    said = _last_complaint(stderr, folder)
+    last = _last_complaint(stderr, folder)
+    said = "; ".join(filter(None, (last and f"ffmpeg: {last}", complaint)))
     stranger: ClipError = NotAudioError("no decoder recognises the content as audio")
     if complaint is not None:
         stranger = CorruptAudioError(complaint)
@@ -124,7 +125,7 @@ def failure_of(
         (returncode < 0, CorruptAudioError(f"ffmpeg crashed with signal {-returncode}")),
         (_FOREIGN.search(text), NotAudioError("the content is of a kind that holds no audio")),
         (_NO_AUDIO.search(text), NotAudioError("the file has no audio stream")),
-        (said is not None, CorruptAudioError(f"ffmpeg: {said}")),
+        (last is not None, CorruptAudioError(said)),
         (returncode and _NOT_OPENED.search(text), stranger),
         (returncode, CorruptAudioError("ffmpeg failed to decode the file")),
     )

@@ -61,6 +61,10 @@ class MissingCodesError(Exception):
     """A clip is to be kept, but its part holds no codes for it."""
 
 
+class BrokenPartError(Exception):
+    """A part file is not one any more."""
+
+
 def rows_to_table(rows: Sequence[Mapping[str, Any]], fields: Sequence[RecordField]) -> pa.Table:
     """Returns rows of a part as an Arrow table.
 
@@ -154,13 +158,19 @@ def decide(url: str, *, dataset_filter: LoudnessFilter, separated: bool) -> Part
 
     Raises:
         MissingCodesError: The filter keeps a clip that was not encoded.
+        BrokenPartError: The file is no part, or is damaged.
         OSError: The part cannot be read.
     """
     loudness = ("vocals_peak_rms_db", "instrumental_peak_rms_db") if separated else ()
     with storage.open_read(url) as file:
-        part = pq.ParquetFile(file)
-        facts = read_facts(part)
-        rows = part.read(columns=[*_LIGHT_COLUMNS, *loudness]).to_pylist()
+        try:
+            part = pq.ParquetFile(file)
+            facts = read_facts(part)
+            rows = part.read(columns=[*_LIGHT_COLUMNS, *loudness]).to_pylist()
+        except (pa.ArrowException, ValueError, KeyError) as error:
+            raise BrokenPartError(
+                f"{url} cannot be read ({error}): delete it and run the same command again"
+            ) from error
     kept, dropped, failures = [], Counter[str](), []
     for position, row in enumerate(rows):
         if row["status"] == FAILED:

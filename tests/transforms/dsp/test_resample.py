@@ -49,7 +49,9 @@ def test_every_clip_has_the_stated_length(samples: int, from_hz: int, to_hz: int
     from_hz=RATES_HZ,
     to_hz=st.sampled_from([16000, 44100]),
     cuts=st.lists(st.integers(0, 30000), max_size=8),
-    spoilt=st.lists(st.tuples(st.integers(0, 29999), st.sampled_from([np.nan, np.inf])), max_size=2),
+    spoilt=st.lists(
+        st.tuples(st.integers(0, 29999), st.sampled_from([np.nan, np.inf])), max_size=2
+    ),
 )
 def test_stream_is_the_same_to_the_bit_however_it_is_cut(
     samples: int, from_hz: int, to_hz: int, cuts: list[int], spoilt: list[tuple[int, float]]

@@ -1,0 +1,226 @@
+"""Tests of the Demucs adapter, on small models of the real class with random weights."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from demucs.apply import apply_model
+from demucs.htdemucs import HTDemucs
+
+from models import demucs_checkpoints
+from models.htdemucs import DemucsSeparator
+from models.protocols import FloatArray
+from models.weights import WeightsError
+from tests.models.company import assert_same_in_any_company, clips_of
+from tests.models.small_checkpoints import (
+    Malice,
+    build_htdemucs,
+    save_demucs_safetensors,
+    save_demucs_th,
+)
+
+CLIPS = clips_of(33_075)
+
+
+def halved(seed: int) -> HTDemucs:
+    """The model that its file holds: Demucs stores half precision."""
+    model = build_htdemucs(seed)
+    model.load_state_dict({name: x.half().float() for name, x in model.state_dict().items()})
+    return model
+
+
+def vocals_by_demucs(model: HTDemucs, mix: FloatArray, overlap: float) -> FloatArray:
+    """What `demucs.api.Separator` computes for the mono clip given twice, averaged."""
+    stereo = torch.tensor(mix).expand(2, -1)
+    reference = stereo.mean(0)
+    mean, std = reference.mean(), reference.std() + 1e-8
+    with torch.no_grad():
+        separated = apply_model(model, ((stereo - mean) / std)[None], shifts=0, overlap=overlap)[0]
+    vocals: FloatArray = (separated * std + mean)[3].mean(0).numpy()
+    return vocals
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bag of two models, in both file formats."""
+    path = tmp_path_factory.mktemp("bag")
+    save_demucs_safetensors(build_htdemucs(0), path / "aaaa.safetensors")
+    save_demucs_th(build_htdemucs(1), path / "bbbb.th")
+    (path / "bag.yaml").write_text(
+        "models: ['aaaa', 'bbbb']\nweights: [[1., 1., 1., 0.5], [1., 1., 1., 1.5]]\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(("file", "seed"), [("aaaa.safetensors", 0), ("bbbb.th", 1)])
+def test_vocals_are_those_of_demucs(folder: Path, file: str, seed: int) -> None:
+    separator = DemucsSeparator(str(folder / file), overlap=0.1)
+    assert separator.sample_rate_hz == 44100
+    vocals = separator.separate_vocals(CLIPS[:2])
+    for clip, ours in zip(CLIPS, vocals, strict=False):
+        expected = vocals_by_demucs(halved(seed), clip, overlap=0.1)
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        assert np.abs(ours).max() > 1e-3
+
+
+def test_a_bag_is_averaged_by_its_weights_for_vocals(folder: Path) -> None:
+    vocals = DemucsSeparator(str(folder)).separate_vocals(CLIPS[:1])[0]
+    first, second = (vocals_by_demucs(halved(seed), CLIPS[0], overlap=0.25) for seed in (0, 1))
+    np.testing.assert_allclose(vocals, (0.5 * first + 1.5 * second) / 2, atol=1e-5)
+
+
+def test_a_model_without_weight_for_the_vocals_does_not_run(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    weights = "weights: [[1., 1., 1., 0.], [0., 0., 0., 1.]]"
+    (tmp_path / "bag.yaml").write_text(f"models: ['aaaa', 'bbbb']\n{weights}\n")
+    separator = DemucsSeparator(str(tmp_path / "bag.yaml"))
+    assert len(separator._models) == 1
+    only = DemucsSeparator(str(tmp_path / "bbbb.th"))
+    np.testing.assert_array_equal(
+        separator.separate_vocals(CLIPS[:1]), only.separate_vocals(CLIPS[:1])
+    )
+
+
+def test_both_formats_have_one_digest(folder: Path, tmp_path: Path) -> None:
+    save_demucs_th(build_htdemucs(0), tmp_path / "aaaa.th")
+    digest = DemucsSeparator(str(folder / "aaaa.safetensors")).weights_sha256
+    assert DemucsSeparator(str(tmp_path)).weights_sha256 == digest
+    assert DemucsSeparator(str(tmp_path), dtype="bfloat16").weights_sha256 == digest
+    assert DemucsSeparator(str(tmp_path), overlap=0.1).weights_sha256 != digest
+    assert DemucsSeparator(str(folder / "bbbb.th")).weights_sha256 != digest
+
+
+def test_bfloat16_is_close_to_float32(folder: Path) -> None:
+    source = str(folder / "aaaa.safetensors")
+    exact = DemucsSeparator(source).separate_vocals(CLIPS[:1])
+    close = DemucsSeparator(source, dtype="bfloat16").separate_vocals(CLIPS[:1])
+    assert np.square(exact - close).sum() < 1e-3 * np.square(exact).sum()
+
+
+@pytest.mark.parametrize("batch_clips", [1, 4])
+def test_a_clip_comes_out_the_same_in_any_company(folder: Path, batch_clips: int) -> None:
+    separator = DemucsSeparator(str(folder / "aaaa.safetensors"), batch_clips=batch_clips)
+    assert_same_in_any_company(separator.separate_vocals, CLIPS)
+
+
+def test_silence_comes_back_finite(folder: Path) -> None:
+    vocals = DemucsSeparator(str(folder / "bbbb.th")).separate_vocals(
+        np.zeros((1, 9000), np.float32)
+    )
+    assert vocals.shape == (1, 9000)
+    assert np.abs(vocals).max() < 1e-6
+
+
+def test_a_malicious_checkpoint_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "evil.th"
+    marker = tmp_path / "executed"
+    package = {"klass": HTDemucs, "args": [], "kwargs": {}, "state": Malice(marker)}
+    torch.save(package, path)
+    with pytest.raises(WeightsError, match=r"refused to load .*evil\.th"):
+        DemucsSeparator(str(path))
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists()
+
+
+def test_only_the_classes_of_demucs_are_built(tmp_path: Path) -> None:
+    save_demucs_safetensors(build_htdemucs(), tmp_path / "a.safetensors", klass="os.system")
+    with pytest.raises(WeightsError, match="names the class os.system"):
+        DemucsSeparator(str(tmp_path / "a.safetensors"))
+
+
+def test_a_file_must_have_the_digest_in_its_name(folder: Path, tmp_path: Path) -> None:
+    content = (folder / "bbbb.th").read_bytes()
+    (tmp_path / "bag.yaml").write_text("models: ['bbbb']\n")
+    good = tmp_path / f"bbbb-{hashlib.sha256(content).hexdigest()[:8]}.th"
+    good.write_bytes(content)
+    DemucsSeparator(str(tmp_path))
+    good.rename(tmp_path / "bbbb-01234567.th")
+    with pytest.raises(WeightsError, match="does not have the sha256 in its name"):
+        DemucsSeparator(str(tmp_path))
+    (tmp_path / "bbbb-01234567.th").unlink()
+    with pytest.raises(WeightsError, match="must hold one model named bbbb"):
+        DemucsSeparator(str(tmp_path))
+
+
+def test_wrong_sources_say_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="holds no Demucs model"):
+        DemucsSeparator(str(tmp_path))
+    with pytest.raises(WeightsError, match="no Demucs model at"):
+        DemucsSeparator(str(tmp_path / "none.th"))
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "a.th")
+    with pytest.raises(WeightsError, match="not a Demucs model package"):
+        DemucsSeparator(str(tmp_path))
+    shutil.copy(folder / "bbbb.th", tmp_path)
+    with pytest.raises(WeightsError, match="give one of these files"):
+        DemucsSeparator(str(tmp_path))
+    (tmp_path / "bag.yaml").write_text("- a list\n")
+    with pytest.raises(WeightsError, match="not a bag"):
+        DemucsSeparator(str(tmp_path))
+    save_demucs_th(build_htdemucs(sources=["drums", "other"]), tmp_path / "b.th")
+    with pytest.raises(WeightsError, match="no vocals"):
+        DemucsSeparator(str(tmp_path / "b.th"))
+    with pytest.raises(ValueError, match=r"overlap must be in \[0, 1\), found 1.0"):
+        DemucsSeparator(str(folder), overlap=1.0)
+
+
+def test_quantised_models_are_refused(folder: Path, tmp_path: Path) -> None:
+    package = torch.load(folder / "bbbb.th", weights_only=False)
+    torch.save({**package, "state": {"__quantized": True}}, tmp_path / "q.th")
+    with pytest.raises(WeightsError, match="without _q"):
+        DemucsSeparator(str(tmp_path / "q.th"))
+    torch.save({**package, "state": {}}, tmp_path / "empty.th")
+    with pytest.raises(WeightsError, match="tensors of .* are not those of its model"):
+        DemucsSeparator(str(tmp_path / "empty.th"))
+
+
+def test_names_go_to_the_hub_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(repo: str, file: str) -> str:
+        asked.append((repo, file))
+        known = {"htdemucs_ft.yaml": "bag.yaml", "aaaa.safetensors": "aaaa.safetensors"}
+        # The bag's other model lies in the test's folder in the other format.
+        return str(folder / known.get(file, "bbbb.th"))
+
+    monkeypatch.setattr(demucs_checkpoints, "hf_hub_download", download)
+    DemucsSeparator("someone/htdemucs_ft")
+    files = ["htdemucs_ft.yaml", "aaaa.safetensors", "bbbb.safetensors"]
+    assert asked == [("someone/HTDemucs-ft", file) for file in files]
+
+
+def test_names_then_go_to_the_server(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(repo: str, file: str) -> str:
+        raise ConnectionError(f"no route to {repo}/{file}")
+
+    content = (folder / "bbbb.th").read_bytes()
+    remote = tmp_path / "server" / "hybrid_transformer"
+    remote.mkdir(parents=True)
+    monkeypatch.setattr(demucs_checkpoints, "hf_hub_download", unreachable)
+    monkeypatch.setattr(demucs_checkpoints, "ROOT_URL", f"file://{tmp_path}/server/")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
+    with pytest.raises(WeightsError, match="cannot download the Demucs model 'htdemucs'"):
+        DemucsSeparator("htdemucs")
+    with pytest.raises(WeightsError, match="no Demucs model is named 'unheard_of'"):
+        DemucsSeparator("unheard_of")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", _copy_of(content))
+    digest = DemucsSeparator(str(folder / "bbbb.th")).weights_sha256
+    assert DemucsSeparator("htdemucs").weights_sha256 == digest
+    assert [file.name for file in (tmp_path / "cache").rglob("*.th")] == ["955717e8-8726e21a.th"]
+
+
+def _copy_of(content: bytes):  # type: ignore[no-untyped-def]
+    """A download whose content need not have the published sha256."""
+
+    def download(url: str, target: str, sha256_start: str, *, progress: bool) -> None:
+        assert url.endswith(f"hybrid_transformer/955717e8-{sha256_start}.th")
+        Path(target).write_bytes(content)
+
+    return download
