@@ -25,4 +25,4 @@ def keep_freed_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     thresholds = (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)
-    return all([libc.mallopt(threshold, _NEVER_BELOW_BYTES) == 1 for threshold in thresholds])
+    return all(libc.mallopt(threshold, _NEVER_BELOW_BYTES) == 1 for threshold in thresholds)

@@ -42,5 +42,5 @@ def in_fixed_batches(
         missing = batch_clips - len(batch)
         if missing:
             batch = np.concatenate([batch, np.zeros((missing, audio.shape[1]), np.float32)])
-        results.append(run(np.ascontiguousarray(batch))[: batch_clips - missing])
+        results.append(run(batch.copy())[: batch_clips - missing])
     return np.concatenate(results)  # type: ignore[return-value]

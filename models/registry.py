@@ -9,10 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from models.protocols import AcousticCodec, SemanticEncoder, Separator
 from schemas.recipe import ModelSpec
+
+if TYPE_CHECKING:
+    from models.ssl_features import SslFeatures
 
 Parser: TypeAlias = Callable[[str], Any]
 
@@ -85,6 +88,24 @@ def load_semantic(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int)
     return encoder
 
 
+def load_ssl_features(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> SslFeatures:
+    """Returns the features that the codebook of a spec is, or is to be, fitted on.
+
+    Args:
+        spec: "w2v-bert" or "hubert" with `layer`; a `codebook` is not read.
+        device: As for `load_separator`.
+        dtype: As for `load_separator`.
+        batch_clips: As for `load_separator`.
+
+    Raises:
+        ValueError: As for `load_separator`.
+    """
+    features: SslFeatures = _load(
+        "features", spec, device=device, dtype=dtype, batch_clips=batch_clips
+    )
+    return features
+
+
 def _spleeter(source: str | None, **where: Any) -> Any:
     from models.spleeter import SpleeterSeparator
 
@@ -113,6 +134,16 @@ def _dac(source: str | None, coarse: int | None = None, **where: Any) -> Any:
     from models.dac import DacCodec
 
     return DacCodec(source, coarse_codebooks=coarse, **where)
+
+
+def _features(kind: str) -> Callable[..., Any]:
+    def make(source: str | None, codebook: str | None = None, **settings: Any) -> Any:
+        del codebook  # the one that is to be fitted
+        from models.ssl_features import SslFeatures
+
+        return SslFeatures(kind, source, **settings)
+
+    return make
 
 
 def _ssl(kind: str) -> Callable[..., Any]:
@@ -145,6 +176,10 @@ _ADAPTERS: dict[str, dict[str, _Adapter]] = {
         "hubert": _Adapter(make=_ssl("hubert"), options=_SSL_OPTIONS),
         "lite": _Adapter(make=_lite_semantic),
         "w2v-bert": _Adapter(make=_ssl("w2v-bert"), options=_SSL_OPTIONS),
+    },
+    "features": {
+        "hubert": _Adapter(make=_features("hubert"), options=_SSL_OPTIONS),
+        "w2v-bert": _Adapter(make=_features("w2v-bert"), options=_SSL_OPTIONS),
     },
 }
 

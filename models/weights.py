@@ -24,6 +24,19 @@ Allowed: TypeAlias = "Callable[..., Any] | tuple[Callable[..., Any], str]"
 _ALLOWLIST_LOCK = threading.Lock()
 
 
+# What the readers were seen to raise for files with random bytes changed.
+_BROKEN = (
+    SafetensorError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+
+
 class WeightsError(ValueError):
     """Weights that are missing, broken or unsafe to load."""
 
@@ -45,7 +58,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor], *, settings: Mapping[str, Any]
     for name in sorted(tensors):
         dtype, shape, content = _plain_bytes(tensors[name])
         digest.update(json.dumps([name, dtype, shape]).encode())
-        digest.update(content)
+        digest.update(content.data)
     return digest.hexdigest()
 
 
@@ -70,7 +83,7 @@ def load_safely(path: str | Path, *, allowed: Sequence[Allowed] = ()) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from None
-    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except _BROKEN as error:
         raise WeightsError(
             f"{path} is not a readable checkpoint ({type(error).__name__}): "
             "it may be cut short; download it again"
@@ -144,11 +157,11 @@ def _refusal(path: Path, complaint: str) -> str:
     )
 
 
-def _plain_bytes(tensor: Tensor) -> tuple[str, list[int], bytes]:
+def _plain_bytes(tensor: Tensor) -> tuple[str, list[int], npt.NDArray[np.uint8]]:
     if isinstance(tensor, torch.Tensor):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         dtype = str(tensor.dtype).removeprefix("torch.")
         # numpy has no bfloat16, so that the bytes are read without their type.
-        return dtype, list(tensor.shape), flat.view(torch.uint8).numpy().tobytes()
+        return dtype, list(tensor.shape), flat.view(torch.uint8).numpy()
     little = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
-    return tensor.dtype.name, list(tensor.shape), little.tobytes()
+    return tensor.dtype.name, list(tensor.shape), little.reshape(-1).view(np.uint8)

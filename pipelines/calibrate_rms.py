@@ -18,6 +18,8 @@ from itertools import product
 from pathlib import Path
 
 import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from schemas.errors import CorruptAudioError
@@ -44,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("musdb", type=Path, metavar="FOLDER")
     parser.add_argument("--subset", choices=sorted(PAPER_COUNTS), default="test")
     parser.add_argument("--clip-seconds", type=float, default=10.0)
-    parser.add_argument(
-        "--threshold-db", type=float, default=LoudnessFilter().min_instrumental_db
-    )
+    parser.add_argument("--threshold-db", type=float, default=LoudnessFilter().min_instrumental_db)
 
 
 def vocal_tracks(folder: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def count_clips(
     return counts, total
 
 
-def _vocal_clips(track: Path, samples: int) -> Iterator[object]:
+def _vocal_clips(track: Path, samples: int) -> Iterator[npt.NDArray[np.float32]]:
     cutter = ClipCutter(clip_samples=samples)
     if track.suffix == ".wav":
         yield from cutter.cut(stream_mono(str(track), rate_hz=_RATE_HZ))

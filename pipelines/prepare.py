@@ -17,7 +17,11 @@ import apache_beam as beam
 
 from models.bundle import Models, load_models
 from pipelines.recipe_arguments import add_recipe_arguments, recipe_from
-from pipelines.runner_arguments import add_runner_arguments, runner_options_from
+from pipelines.runner_arguments import (
+    add_runner_arguments,
+    parse_arguments,
+    runner_options_from,
+)
 from pipelines.summary import print_summary
 from runners.local import (
     STOPPED_EXIT_CODE,
@@ -181,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    return run(config_from(parser.parse_args(argv)))
+    return run(config_from(parse_arguments(parser, argv)))
 
 
 def run(config: PrepareConfig) -> int:

@@ -15,7 +15,11 @@ from collections.abc import Sequence
 import pyarrow.parquet as pq
 
 from pipelines.prepare import PrepareConfig, run
-from pipelines.runner_arguments import add_runner_arguments, runner_options_from
+from pipelines.runner_arguments import (
+    add_runner_arguments,
+    parse_arguments,
+    runner_options_from,
+)
 from schemas import storage
 from schemas.manifest import Manifest, read_manifest
 from schemas.names import PARTS_FOLDER
@@ -68,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, argv)
     if not failed_uris(args.dataset, read_manifest(args.dataset)):
         print("Nothing failed: there is nothing to run again.")
         return 0

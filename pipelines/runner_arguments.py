@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 from runners.local import MODES, LocalOptions
 
@@ -14,7 +16,17 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=LocalOptions().workers, help="0 takes one per core"
     )
     group.add_argument("--mode", choices=MODES, default=LocalOptions().mode)
-    group.add_argument("beam_args", nargs="*", metavar="-- BEAM_ARGS", help=argparse.SUPPRESS)
+
+
+def parse_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """Returns the parsed flags, strictly before `--`, and in `beam_args` what follows it."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    args = parser.parse_args(arguments[:end])
+    args.beam_args = arguments[end + 1 :]
+    return args
 
 
 def runner_options_from(args: argparse.Namespace) -> LocalOptions:

@@ -6,6 +6,7 @@ engine, so that two machines would not run the same.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ from transforms.progress import STOP_NAME
 
 MODES = ("in_memory", "multi_threading", "multi_processing")
 STOPPED_EXIT_CODE = 130
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class JobFailedError(Exception):
@@ -94,6 +97,9 @@ def run_locally(
 ) -> Mapping[str, int]:
     """Builds and runs a pipeline and returns its counters by name.
 
+    Beam prints the traceback of each failing worker; here the first cause is told instead, and the
+    tracebacks are logged for `singsong --debug`.
+
     Args:
         build: Takes the pipeline and the folder that progress is reported to.
         options: How to use this machine.
@@ -106,8 +112,9 @@ def run_locally(
     """
     folder = Path(tempfile.mkdtemp(prefix="singsong-progress-"))
     bar = ProgressBar(folder, total_tracks=total_tracks, total_bytes=total_bytes)
+    complaints = io.StringIO()
     try:
-        with _stopping_on_interrupt(folder), bar:
+        with _stopping_on_interrupt(folder), bar, redirect_stderr(complaints):
             pipeline = beam.Pipeline(runner=FnApiRunner(), options=_beam_options(options))
             build(pipeline, str(folder))
             result = pipeline.run()
@@ -116,7 +123,7 @@ def run_locally(
     except Exception as error:  # noqa: BLE001 - a step may raise anything, and all of it is told
         if (folder / STOP_NAME).exists():
             raise JobStoppedError("stopped") from None
-        logging.getLogger(__name__).debug("the pipeline failed", exc_info=True)
+        _LOGGER.debug("the pipeline failed: %s", complaints.getvalue(), exc_info=True)
         raise JobFailedError(_cause(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

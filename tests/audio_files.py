@@ -21,9 +21,8 @@ def music(seconds: float, *, rate_hz: int = 44100, channels: int = 2, seed: int 
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
     audio = 0.02 * rng.standard_normal((channels, time_s.size))
-    for row in audio:
-        for hz in rng.uniform(100, 2000, 3):
-            row += 0.1 * np.sin(2 * np.pi * hz * time_s)
+    for tones_hz in rng.uniform(100, 2000, (3, channels, 1)):
+        audio += 0.1 * np.sin(2 * np.pi * tones_hz * time_s)
     return audio.astype(np.float32)
 
 

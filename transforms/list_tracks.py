@@ -154,8 +154,7 @@ class _DropRepeats(beam.PTransform):
             | "KeyByName"
             >> beam.Map(lambda file: (file.uri, file.size_bytes)).with_output_types(tuple[str, int])
             | "LargestSize" >> beam.CombinePerKey(max)
-            | "SourceFile"
-            >> beam.MapTuple(lambda uri, size: SourceFile(uri=uri, size_bytes=size))
+            | "SourceFile" >> beam.MapTuple(lambda uri, size: SourceFile(uri=uri, size_bytes=size))
         )
 
 

@@ -20,7 +20,8 @@ def clips_of(samples: int, *, seed: int = 0) -> FloatArray:
     levels = np.float32(10) ** rng.uniform(-2, -0.5, (CLIPS, 1)).astype(np.float32)
     levels[3] = 1e-6
     smooth = np.cumsum(noise, axis=1) * np.float32(0.02)
-    return np.clip((noise + smooth) * levels, -1, 1).astype(np.float32)
+    clips: FloatArray = np.clip((noise + smooth) * levels, -1, 1).astype(np.float32)
+    return clips
 
 
 def assert_same_in_any_company(

@@ -131,13 +131,15 @@ def save_w2v_bert(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def save_codebook(path: Path, *, dimensions: int = 32, codes: int = 64, seed: int = 0) -> Path:
+def save_codebook(
+    path: Path, *, dimensions: int = 32, codes: int = 64, std: float = 0.5, seed: int = 0
+) -> Path:
     """Writes a semantic codebook of random centroids."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {
         "centroids": torch.randn(codes, dimensions, generator=generator),
         "mean": torch.zeros(dimensions),
-        "std": torch.full((dimensions,), 0.5),
+        "std": torch.full((dimensions,), std),
     }
     save_file(tensors, path)
     return path

@@ -24,7 +24,7 @@ from tests.models.small_checkpoints import (
     save_demucs_th,
 )
 
-CLIPS = clips_of(33_075)
+CLIPS = clips_of(30_000)
 
 
 def halved(seed: int) -> HTDemucs:
@@ -130,7 +130,7 @@ def test_a_malicious_checkpoint_is_refused_and_does_not_run(tmp_path: Path) -> N
 
 def test_only_the_classes_of_demucs_are_built(tmp_path: Path) -> None:
     save_demucs_safetensors(build_htdemucs(), tmp_path / "a.safetensors", klass="os.system")
-    with pytest.raises(WeightsError, match="names the class os.system"):
+    with pytest.raises(WeightsError, match=r"names the class os\.system"):
         DemucsSeparator(str(tmp_path / "a.safetensors"))
 
 
@@ -175,7 +175,7 @@ def test_quantised_models_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="without _q"):
         DemucsSeparator(str(tmp_path / "q.th"))
     torch.save({**package, "state": {}}, tmp_path / "empty.th")
-    with pytest.raises(WeightsError, match="tensors of .* are not those of its model"):
+    with pytest.raises(WeightsError, match=r"tensors of .* are not those of its model"):
         DemucsSeparator(str(tmp_path / "empty.th"))
 
 

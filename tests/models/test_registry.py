@@ -13,7 +13,7 @@ import pytest
 from models import registry
 from models.dac import DacCodec
 from models.htdemucs import DemucsSeparator
-from models.registry import load_acoustic, load_semantic, load_separator
+from models.registry import load_acoustic, load_semantic, load_separator, load_ssl_features
 from models.spleeter import SpleeterSeparator
 from models.ssl_encoder import SslSemanticEncoder
 from schemas.recipe import ModelSpec
@@ -52,6 +52,13 @@ def test_each_name_gives_its_adapter(tmp_path: Path) -> None:
         )
         assert isinstance(encoder, SslSemanticEncoder)
         assert encoder.geometry.codebook_size == 64
+
+
+def test_features_need_no_codebook(tmp_path: Path) -> None:
+    features = load_ssl_features(
+        ModelSpec.parse(f"hubert:{save_hubert(tmp_path)},layer=2,codebook=/to/be/fitted"), **WHERE
+    )
+    assert (features.hop_samples, features.dimensions) == (640, 32)
 
 
 def test_a_model_is_loaded_once_for_each_place_it_runs_in(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
         SpleeterSeparator(str(path))
     tensors = read_checkpoint(packaged_checkpoint())
     torch.save({**tensors, "more": torch.zeros(3)}, path)
-    with pytest.raises(WeightsError, match="unknown: .*more"):
+    with pytest.raises(WeightsError, match=r"unknown: .*more"):
         SpleeterSeparator(str(path))
     torch.save({**tensors, "up7.0.bias": torch.zeros(3)}, path)
     with pytest.raises(WeightsError, match="other shapes"):

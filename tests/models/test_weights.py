@@ -78,8 +78,8 @@ def test_a_malicious_checkpoint_is_refused_and_does_not_run(tmp_path: Path, zipp
 
 def test_a_bare_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
-    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps(Malice(marker)))
-    with pytest.raises(WeightsError, match="evil.ckpt"):
+    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps(Malice(marker), protocol=2))
+    with pytest.raises(WeightsError, match=r"evil\.ckpt"):
         load_safely(tmp_path / "evil.ckpt")
     assert not marker.exists()
 
@@ -87,7 +87,7 @@ def test_a_bare_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
 def test_the_allowlist_holds_for_one_load_only(tmp_path: Path) -> None:
     torch.save({"segment": Fraction(39, 5)}, tmp_path / "a.pt")
     assert load_safely(tmp_path / "a.pt", allowed=[Fraction]) == {"segment": Fraction(39, 5)}
-    with pytest.raises(WeightsError, match="refused to load .* names fractions.Fraction"):
+    with pytest.raises(WeightsError, match=r"refused to load .* names fractions\.Fraction"):
         load_safely(tmp_path / "a.pt")
 
 
@@ -107,13 +107,32 @@ def test_a_truncated_file_says_so(tmp_path: Path) -> None:
         load_safely(tmp_path / "a.pt")
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_changed_bytes_load_or_say_so(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "a.pt"
+    torch.save(TENSORS, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(whole)
+        changed[rng.integers(min(len(whole), 1000))] = rng.integers(256)
+        path.write_bytes(changed)
+        try:
+            load_safely(path)
+        except WeightsError:
+            refused += 1
+    assert refused > 50
+
+
 def test_missing_files_say_where_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no weights at .*nowhere.pt: put the file there"):
+    with pytest.raises(WeightsError, match=r"no weights at .*nowhere\.pt: put the file there"):
         load_safely(tmp_path / "nowhere.pt")
 
 
 def test_a_transformers_model_without_files_says_so(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no usable weights at .*: give a local folder"):
+    with pytest.raises(WeightsError, match=r"no usable weights at .*: give a local folder"):
         load_pretrained(DacModel, str(tmp_path))
 
 

@@ -76,12 +76,8 @@ def main() -> None:
     except ClipError as error:
         _report({"reason": error.reason, "message": str(error)})
     except MemoryError:
-        _report(
-            {
-                "reason": DecodeMemoryError.reason,
-                "message": "the decoded audio is too large to hold",
-            }
-        )
+        message = "the decoded audio is too large to hold"
+        _report({"reason": DecodeMemoryError.reason, "message": message})
     else:
         frames = len(segment.raw_data) // segment.frame_width
         _report({"rate_hz": segment.frame_rate, "channels": segment.channels, "frames": frames})
@@ -111,25 +107,35 @@ def failure_of(
     """
     text = "\n".join(stderr)
     last = _last_complaint(stderr, folder)
-    said = "; ".join(filter(None, (last and f"ffmpeg: {last}", complaint)))
-    stranger: ClipError = NotAudioError("no decoder recognises the content as audio")
-    if complaint is not None:
-        stranger = CorruptAudioError(complaint)
-    cases: tuple[tuple[object, ClipError | OSError], ...] = (
-        (-returncode == signal.SIGXCPU, DecodeTimeoutError("ffmpeg used up its processor time")),
-        (
-            -returncode in (signal.SIGXFSZ, signal.SIGKILL) or _OUT_OF_MEMORY.search(text),
-            DecodeMemoryError("ffmpeg needs more memory, or writes more audio, than it may"),
-        ),
-        (_DISK_FULL.search(text), OSError("the disk of the temporary files is full")),
-        (returncode < 0, CorruptAudioError(f"ffmpeg crashed with signal {-returncode}")),
-        (_FOREIGN.search(text), NotAudioError("the content is of a kind that holds no audio")),
-        (_NO_AUDIO.search(text), NotAudioError("the file has no audio stream")),
-        (last is not None, CorruptAudioError(said)),
-        (returncode and _NOT_OPENED.search(text), stranger),
-        (returncode, CorruptAudioError("ffmpeg failed to decode the file")),
-    )
-    return next((error for applies, error in cases if applies), None)
+    return _ended_early(returncode, text) or _complained(returncode, text, last, complaint)
+
+
+def _ended_early(returncode: int, text: str) -> ClipError | OSError | None:
+    if -returncode == signal.SIGXCPU:
+        return DecodeTimeoutError("ffmpeg used up its processor time")
+    if -returncode in (signal.SIGXFSZ, signal.SIGKILL) or _OUT_OF_MEMORY.search(text):
+        return DecodeMemoryError("ffmpeg needs more memory, or writes more audio, than it may")
+    if _DISK_FULL.search(text):
+        return OSError("the disk of the temporary files is full")
+    if returncode < 0:
+        return CorruptAudioError(f"ffmpeg crashed with signal {-returncode}")
+    return None
+
+
+def _complained(
+    returncode: int, text: str, last: str | None, complaint: str | None
+) -> ClipError | None:
+    if _FOREIGN.search(text):
+        return NotAudioError("the content is of a kind that holds no audio")
+    if _NO_AUDIO.search(text):
+        return NotAudioError("the file has no audio stream")
+    if last is not None:
+        return CorruptAudioError("; ".join(filter(None, (f"ffmpeg: {last}", complaint))))
+    if returncode == 0:
+        return None
+    if complaint is None and _NOT_OPENED.search(text):
+        return NotAudioError("no decoder recognises the content as audio")
+    return CorruptAudioError(complaint or "ffmpeg failed to decode the file")
 
 
 def _last_complaint(stderr: list[str], folder: str) -> str | None:

@@ -110,8 +110,8 @@ def average_channels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
     """
     if frames.shape[1] == 1:
         return frames[:, 0].copy()
-    total = frames[:, 0].astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
+        total = frames[:, 0].astype(np.float64)
         for channel in range(1, frames.shape[1]):
             total += frames[:, channel]
         return (total / frames.shape[1]).astype(np.float32)

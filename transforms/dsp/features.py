@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import fft
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,11 +49,11 @@ def log_mel_chroma(audio: FloatArray, *, sample_rate_hz: int, hop: int) -> Float
     (2, 61)
     """
     power = _power_spectra(audio, hop)
-    mel = power @ mel_filters(sample_rate_hz=sample_rate_hz).T
+    mel = _filtered(power, mel_filters(sample_rate_hz=sample_rate_hz))
     mel_db = 10 * np.log10(np.maximum(mel, POWER_FLOOR))
     level_db = mel_db.mean(axis=1, keepdims=True)
     # The floor keeps the pitch classes of near silence even instead of random.
-    chroma = power @ chroma_filters(sample_rate_hz=sample_rate_hz).T + POWER_FLOOR
+    chroma = _filtered(power, chroma_filters(sample_rate_hz=sample_rate_hz)) + POWER_FLOOR
     shares = np.sqrt(chroma / chroma.sum(axis=1, keepdims=True))
     return np.concatenate([mel_db - level_db, level_db, shares], axis=1).astype(np.float32)
 
@@ -108,6 +109,12 @@ def _power_spectra(audio: FloatArray, hop: int) -> FloatArray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::hop] * hann
     scale = 2 / (WINDOW_SAMPLES * np.sum(hann**2))
     return np.asarray(np.abs(fft.rfft(windows, axis=1)) ** 2 * scale, np.float32)
+
+
+def _filtered(power: FloatArray, filters: FloatArray) -> FloatArray:
+    """Returns band powers [frames, bands]; through torch, whose threads the pipeline holds to one."""
+    product = torch.from_numpy(power) @ torch.from_numpy(filters).T
+    return np.asarray(product.numpy(), np.float32)
 
 
 def _hz_to_mel(hz: float) -> float:

