@@ -16,8 +16,8 @@ from schemas.geometry import AcousticGeometry
 from transforms.dsp.envelope import (
     BANDS,
     COEFFICIENTS,
-    band_levels_db,
     fill_amplitudes,
+    outlines,
     scales,
 )
 from transforms.dsp.kmeans import assign
@@ -62,14 +62,14 @@ class LiteAcousticCodec:
         """Takes the codebooks that `fit_acoustic_codebooks` gives.
 
         Args:
-            tensors: `envelopes` [1024, BANDS] in dB, `shapes` [11, 512, dims].
+            tensors: `envelopes` [1024, BANDS + 1], outlines in dB, `shapes` [11, 512, dims].
 
         Raises:
             ValueError: A tensor is missing, of another shape, or not finite.
         """
         self.geometry = GEOMETRY
         size = GEOMETRY.codebook_size
-        self._envelopes = check_tensor(tensors, "envelopes", shape=(size, BANDS))
+        self._envelopes = check_tensor(tensors, "envelopes", shape=(size, BANDS + 1))
         self._books = check_tensor(
             tensors, "shapes", shape=(GEOMETRY.codebooks - 1, size // 2, None)
         )
@@ -127,7 +127,7 @@ class LiteAcousticCodec:
 
     def _encode_clip(self, clip: FloatArray) -> CodeArray:
         frames = torch.from_numpy(mdct(clip, hop=GEOMETRY.hop_samples))
-        envelope, _ = assign(band_levels_db(frames), self._envelopes)
+        envelope, _ = assign(outlines(frames), self._envelopes)
         dims = self._books.shape[2]
         normal = (frames / self._scales[envelope])[:, :dims].contiguous()
         codes = torch.cat([envelope[:, None], search(normal, self._books, beam=BEAM)], dim=1)

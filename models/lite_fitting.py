@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from models import lite_acoustic, lite_semantic
 from models.protocols import FloatArray
-from transforms.dsp.envelope import COEFFICIENTS, FLOOR_DB, band_levels_db, scales
+from transforms.dsp.envelope import COEFFICIENTS, outlines, scales
 from transforms.dsp.features import FEATURES
 from transforms.dsp.kmeans import assign, fit_kmeans
 from transforms.dsp.mdct import mdct
@@ -89,18 +89,18 @@ def fit_acoustic_codebooks(
     _check_frames(frames, dims=COEFFICIENTS)
     geometry = lite_acoustic.GEOMETRY
     points = torch.from_numpy(frames)
-    levels_db = band_levels_db(points)
+    outline = outlines(points)
     envelopes = fit_kmeans(
-        levels_db,
+        outline,
         codes=geometry.codebook_size - 1,
         iterations=iterations,
         rng=generator(seed=seed, purpose="acoustic envelopes", key=""),
     )
     # Digital silence is a code of its own, whether or not the music had any.
-    silence = torch.full((1, envelopes.shape[1]), FLOOR_DB)
+    silence = outlines(torch.zeros(1, COEFFICIENTS))
     envelopes = torch.cat([silence, envelopes]).to(torch.float16)
     books = fit_books(
-        _normalised(points, levels_db, envelopes.to(torch.float32)),
+        _normalised(points, outline, envelopes.to(torch.float32)),
         books=geometry.codebooks - 1,
         shapes=geometry.codebook_size // 2,
         iterations=iterations,
@@ -164,10 +164,10 @@ def _drawn(frames: FloatArray, max_frames: int, rng: np.random.Generator) -> Flo
 
 
 def _normalised(
-    frames: torch.Tensor, levels_db: torch.Tensor, envelopes: torch.Tensor
+    frames: torch.Tensor, outline: torch.Tensor, envelopes: torch.Tensor
 ) -> torch.Tensor:
     """Returns what is left to the shapes: float32 [n, SHAPE_DIMS]."""
-    codes, _ = assign(levels_db, envelopes)
+    codes, _ = assign(outline, envelopes)
     divisors = scales(envelopes, whitening=lite_acoustic.WHITENING)[:, :SHAPE_DIMS]
     points = frames[:, :SHAPE_DIMS].clone()
     for start in range(0, len(points), _BLOCK):
@@ -177,6 +177,4 @@ def _normalised(
 
 def _check_frames(frames: npt.NDArray[np.float32], *, dims: int) -> None:
     if frames.ndim != 2 or frames.shape[1] != dims or frames.dtype != np.float32:
-        raise ValueError(
-            f"frames must be float32 [n, {dims}], found {frames.dtype} {frames.shape}"
-        )
+        raise ValueError(f"frames must be float32 [n, {dims}], found {frames.dtype} {frames.shape}")

@@ -73,7 +73,7 @@ def sounds_of(
     """
     geometry = models.acoustic.geometry
     rate, coarse = geometry.sample_rate_hz, geometry.coarse_codebooks
-    name = source.replace("_", ", ")
+    name = source.replace("vocals_noisy", "noisy vocals")
     sounds = []
     if f"{source}_audio" in row:
         audio, stored_rate = soundfile.read(io.BytesIO(row[f"{source}_audio"]), dtype="float32")

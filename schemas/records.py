@@ -143,7 +143,7 @@ def _source_fields(source: str, recipe: EncodeRecipe, geometry: Geometry) -> lis
     acoustic, semantic = geometry.acoustic, geometry.semantic
     semantic_frames = semantic.frames(clip_samples(recipe.clip_seconds, semantic.sample_rate_hz))
     acoustic_frames = acoustic.frames(clip_samples(recipe.clip_seconds, acoustic.sample_rate_hz))
-    sound = source.replace("_", ", ")
+    sound = "noisy vocals" if source == "vocals_noisy" else source
     fields = [
         RecordField(
             name=f"{source}_semantic",

@@ -13,6 +13,9 @@ BANDS = len(BAND_EDGES) - 1
 COEFFICIENTS = BAND_EDGES[-1]
 FLOOR_DB = -90.0
 """The level of silence."""
+LEVEL_WEIGHT = 3.0
+"""How much more the overall level counts in an outline than the level of one band. Shapes are in
+units of it, so a wrong level costs all of them; 3 gained 0.1 dB over the bands alone."""
 
 
 def band_powers(frames: torch.Tensor) -> torch.Tensor:
@@ -51,24 +54,41 @@ def spread(band_values: torch.Tensor) -> torch.Tensor:
     return torch.repeat_interleave(band_values, _widths().to(torch.int64), dim=1)
 
 
-def scales(levels_db: torch.Tensor, *, whitening: float) -> torch.Tensor:
-    """Returns what frames of these envelopes are divided by: float32 [frames, COEFFICIENTS].
+def outlines(frames: torch.Tensor) -> torch.Tensor:
+    """Returns what frames are compared by: float32 [frames, BANDS + 1].
 
     Args:
-        levels_db: float32 [frames, BANDS].
+        frames: float32 [frames, COEFFICIENTS].
+
+    Returns:
+        The level of each band, then that of the whole frame times `LEVEL_WEIGHT`, in dB.
+
+    >>> outlines(torch.full((1, 320), 0.1))[0, -2:].tolist()
+    [-20.0, -60.0]
+    """
+    mean = frames.square().mean(1, keepdim=True).clamp(min=10 ** (FLOOR_DB / 10))
+    return torch.cat([band_levels_db(frames), LEVEL_WEIGHT * 10 * torch.log10(mean)], dim=1)
+
+
+def scales(outline: torch.Tensor, *, whitening: float) -> torch.Tensor:
+    """Returns what frames of these outlines are divided by: float32 [frames, COEFFICIENTS].
+
+    Args:
+        outline: float32 [frames, BANDS + 1].
         whitening: 0 divides a frame by its overall root mean square alone, 1 each coefficient by
             its envelope; between them the envelope counts to that power.
 
-    >>> scales(torch.full((1, 22), -20.0), whitening=0.5)[0, :2].tolist()
+    >>> scales(outlines(torch.full((1, 320), 0.1)), whitening=0.5)[0, :2].tolist()
     [0.10000000149011612, 0.10000000149011612]
     """
-    powers = 10 ** (levels_db / 10)
-    overall = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
-    return spread((powers / overall) ** (whitening / 2) * overall.sqrt())
+    powers = 10 ** (outline[:, :BANDS] / 10)
+    mean = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
+    overall = 10 ** (outline[:, BANDS:] / LEVEL_WEIGHT / 20)
+    return spread((powers / mean) ** (whitening / 2) * overall)
 
 
 def fill_amplitudes(
-    frames: torch.Tensor, levels_db: torch.Tensor, *, share: float, ceiling: float
+    frames: torch.Tensor, outline: torch.Tensor, *, share: float, ceiling: float
 ) -> torch.Tensor:
     """Returns how loud noise must be to bring frames up to their envelopes.
 
@@ -77,18 +97,18 @@ def fill_amplitudes(
 
     Args:
         frames: float32 [frames, COEFFICIENTS], what was decoded.
-        levels_db: float32 [frames, BANDS], what they should reach.
+        outline: float32 [frames, BANDS + 1], whose bands they should reach.
         share: Amplitude of the noise relative to what is missing.
         ceiling: Most power to fill in, relative to the frame's mean power.
 
     Returns:
         float32 [frames, COEFFICIENTS].
 
-    >>> missing = torch.full((1, 22), -20.0)
-    >>> fill_amplitudes(torch.zeros(1, 320), missing, share=0.5, ceiling=1.0)[0, :1].tolist()
+    >>> wanted = outlines(torch.full((1, 320), 0.1))
+    >>> fill_amplitudes(torch.zeros(1, 320), wanted, share=0.5, ceiling=1.0)[0, :1].tolist()
     [0.05000000074505806]
     """
-    powers = 10 ** (levels_db / 10)
+    powers = 10 ** (outline[:, :BANDS] / 10)
     mean = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
     gap = (powers - band_powers(frames)).clamp(min=0)
     return spread(torch.minimum(gap, ceiling * mean).sqrt() * share)

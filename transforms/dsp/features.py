@@ -112,7 +112,7 @@ def _power_spectra(audio: FloatArray, hop: int) -> FloatArray:
 
 
 def _filtered(power: FloatArray, filters: FloatArray) -> FloatArray:
-    """Returns band powers [frames, bands]; through torch, whose threads the pipeline holds to one."""
+    """Returns band powers [frames, bands], through torch: the pipeline bounds its threads."""
     product = torch.from_numpy(power) @ torch.from_numpy(filters).T
     return np.asarray(product.numpy(), np.float32)
 

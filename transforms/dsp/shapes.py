@@ -1,4 +1,4 @@
-"""Residual quantisation by signed shapes: each codebook holds shapes, each used as +shape or -shape.
+"""Residual quantisation by signed shapes: each codebook holds shapes, used as they are or negated.
 
 MDCT coefficients are as likely positive as negative, so a codebook without signs would learn each
 shape twice. With signs, half the shapes see twice the examples: at 10 bits that is worth 0.4 dB on
@@ -75,7 +75,7 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
     """
     if not 1 <= beam <= books.shape[1]:
         raise ValueError(f"beam must be from 1 to {books.shape[1]} shapes, found {beam}")
-    count, dims = points.shape
+    count = len(points)
     residuals, rewards = points, torch.zeros(count, 1)
     codes = torch.empty(count, 0, dtype=torch.int64)
     for shapes in books:

@@ -12,6 +12,7 @@ from transforms.dsp.envelope import (
     band_levels_db,
     band_powers,
     fill_amplitudes,
+    outlines,
     scales,
     spread,
 )
@@ -52,30 +53,30 @@ def test_spread_repeats_each_band_over_its_coefficients():
 def test_scales_without_whitening_are_the_root_mean_square():
     data = frames()
     expected = data.square().mean(1).sqrt()[:, None].expand(-1, COEFFICIENTS)
-    np.testing.assert_allclose(scales(band_levels_db(data), whitening=0.0), expected, rtol=1e-4)
+    np.testing.assert_allclose(scales(outlines(data), whitening=0.0), expected, rtol=1e-4)
 
 
 def test_scales_with_full_whitening_are_the_envelope():
     data = frames()
     expected = spread(band_powers(data)).sqrt()
-    np.testing.assert_allclose(scales(band_levels_db(data), whitening=1.0), expected, rtol=1e-4)
+    np.testing.assert_allclose(scales(outlines(data), whitening=1.0), expected, rtol=1e-4)
 
 
 def test_noise_brings_a_quiet_band_up_to_its_envelope():
     target = frames() * torch.linspace(1, 0.01, COEFFICIENTS)
-    fill = fill_amplitudes(torch.zeros_like(target), band_levels_db(target), share=1.0, ceiling=9.0)
+    fill = fill_amplitudes(torch.zeros_like(target), outlines(target), share=1.0, ceiling=9.0)
     np.testing.assert_allclose(band_powers(fill), band_powers(target), rtol=1e-3)
 
 
 def test_no_band_gets_more_noise_than_the_ceiling():
-    levels = torch.full((1, BANDS), -60.0)
+    levels = torch.full((1, BANDS + 1), -60.0)
     levels[0, 0] = 0.0
     fill = fill_amplitudes(torch.zeros(1, COEFFICIENTS), levels, share=1.0, ceiling=0.01)
-    mean = float((10 ** (spread(levels) / 10)).mean())
+    mean = float((10 ** (spread(levels[:, :BANDS]) / 10)).mean())
     assert float(fill[0, 0]) ** 2 == pytest.approx(0.01 * mean, rel=1e-4)
     assert float(fill[0, -1]) == pytest.approx(1e-3, rel=1e-4)
 
 
 def test_what_is_loud_enough_gets_no_noise():
     data = frames()
-    assert not fill_amplitudes(2 * data, band_levels_db(data), share=1.0, ceiling=1.0).any()
+    assert not fill_amplitudes(2 * data, outlines(data), share=1.0, ceiling=1.0).any()
