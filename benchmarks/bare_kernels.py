@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import load_models
-from runners.local import LocalOptions, process_set_up
+from runners.local import LocalOptions, set_up_process
 from schemas.recipe import EncodeRecipe
 from transforms.dsp.clips import ClipCutter
 from transforms.dsp.decode import stream_mono
@@ -35,7 +35,7 @@ def run_kernels(path: Path) -> int:
 
 def main(music: Path) -> None:
     options = LocalOptions()
-    process_set_up(options)()
+    set_up_process()
     load_models(EncodeRecipe())
     with ThreadPoolExecutor(options.worker_count) as pool:
         print(sum(pool.map(run_kernels, sorted(music.iterdir()))))

@@ -93,7 +93,8 @@ def compare(folder: Path, *, tracks: int, seconds: float, rounds: int) -> None:
         median[name] = sorted(runs, key=lambda one: one.wall_s)[len(runs) // 2]
         one = median[name]
         print(
-            f"| {name} | {one.wall_s:.1f} | {one.cpu_s:.1f} | {audio_s / one.wall_s:.1f} | {one.peak_mb:.0f} |"
+            f"| {name} | {one.wall_s:.1f} | {one.cpu_s:.1f} | {audio_s / one.wall_s:.1f} "
+            f"| {one.peak_mb:.0f} |"
         )
     ours, script, bare = (median[name] for name in rows)
     print(f"\nthe script / singsong prepare: {script.wall_s / ours.wall_s:.2f}x")

@@ -33,7 +33,6 @@ WHITENING = 0.15
 """To which power the envelope is taken out of a frame before its shape is coded."""
 FILL_SHARE = 0.7
 FILL_CEILING = 0.03
-BEAM = 2
 
 _NOISE_FRAMES = 1024
 """After how many frames the noise repeats, which is too long to be heard as a rhythm."""
@@ -58,15 +57,21 @@ class LiteAcousticCodec:
     geometry: AcousticGeometry
     weights_sha256: str
 
-    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, torch.Tensor], *, beam: int = 1) -> None:
         """Takes the codebooks that `fit_acoustic_codebooks` gives.
 
         Args:
             tensors: `envelopes` [1024, BANDS + 1], outlines in dB, `shapes` [11, 512, dims].
+            beam: How many partial codes the search keeps: 2 takes twice the time of 1 and gains
+                0.2 dB, 4 gains 0.3 dB.
 
         Raises:
-            ValueError: A tensor is missing, of another shape, or not finite.
+            ValueError: A tensor is missing, of another shape, or not finite; the beam is not
+                positive.
         """
+        if beam < 1:
+            raise ValueError(f"beam must be at least 1, found {beam}")
+        self._beam = beam
         self.geometry = GEOMETRY
         size = GEOMETRY.codebook_size
         self._envelopes = check_tensor(tensors, "envelopes", shape=(size, BANDS + 1))
@@ -82,22 +87,23 @@ class LiteAcousticCodec:
                 "whitening": WHITENING,
                 "fill_share": FILL_SHARE,
                 "fill_ceiling": FILL_CEILING,
-                "beam": BEAM,
+                "beam": beam,
             },
         )
 
     @classmethod
-    def load(cls, path: str | None = None) -> LiteAcousticCodec:
+    def load(cls, path: str | None = None, *, beam: int = 1) -> LiteAcousticCodec:
         """Returns the codec of a file of codebooks, or of the one that comes with this package.
 
         Args:
             path: A safetensors file, or None for ours.
+            beam: As in the constructor.
 
         Raises:
             WeightsError: The file is missing or broken.
-            ValueError: It holds other tensors than a lite codec's.
+            ValueError: It holds other tensors than a lite codec's, or the beam is not positive.
         """
-        return cls(load_safely(WEIGHTS if path is None else path))
+        return cls(load_safely(WEIGHTS if path is None else path), beam=beam)
 
     def encode(self, audio: FloatArray) -> CodeArray:
         """Returns codes [clips, frames, 12] of audio [clips, samples] in [-1, 1].
@@ -130,7 +136,7 @@ class LiteAcousticCodec:
         envelope, _ = assign(outlines(frames), self._envelopes)
         dims = self._books.shape[2]
         normal = (frames / self._scales[envelope])[:, :dims].contiguous()
-        codes = torch.cat([envelope[:, None], search(normal, self._books, beam=BEAM)], dim=1)
+        codes = torch.cat([envelope[:, None], search(normal, self._books, beam=self._beam)], dim=1)
         return np.ascontiguousarray(codes.numpy().astype(np.uint16))
 
     def _decode_clip(self, clip: npt.NDArray[np.integer]) -> FloatArray:

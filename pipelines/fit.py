@@ -36,8 +36,8 @@ from runners.local import (
     STOPPED_EXIT_CODE,
     JobStoppedError,
     LocalOptions,
-    process_set_up,
     run_locally,
+    set_up_process,
 )
 from schemas import storage
 from schemas.elements import SourceFile
@@ -109,7 +109,7 @@ def config_from(args: argparse.Namespace, scratch: str) -> FitJobConfig:
         max_frames=args.max_frames,
         iterations=args.iterations,
         device=args.device,
-        start_process=process_set_up(runner),
+        start_process=set_up_process,
     )
     return FitJobConfig(
         inputs=tuple(args.inputs), held_out=tuple(args.held_out), fit=fit, runner=runner

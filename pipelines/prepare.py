@@ -27,8 +27,8 @@ from runners.local import (
     STOPPED_EXIT_CODE,
     JobStoppedError,
     LocalOptions,
-    process_set_up,
     run_locally,
+    set_up_process,
 )
 from schemas import storage
 from schemas.manifest import DatasetError, Manifest, read_manifest
@@ -148,7 +148,7 @@ def build(
             weights=weights,
             parts=config.parts,
             progress=progress,
-            start_process=process_set_up(config.runner),
+            start_process=set_up_process,
             redo_failed_clips=retry,
         )
     )
@@ -198,7 +198,7 @@ def run(config: PrepareConfig) -> int:
     """
     only_files = config.retry_of is not None
     tracks, size_bytes = _count_inputs(config.inputs, only_files=only_files)
-    process_set_up(config.runner)()
+    set_up_process()
     models = load_models(config.recipe.encode)
     check_output(config)
     try:

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -74,18 +73,16 @@ class LocalOptions:
         return self.workers or len(os.sched_getaffinity(0))
 
 
-def set_up_process(torch_threads: int) -> None:
-    """Prepares a process that runs models: memory is kept, threads do not fight."""
+def set_up_process() -> None:
+    """Prepares a process that runs models, before the first one is loaded.
+
+    Each worker computes on one thread: workers are what uses the cores, and sums that are split
+    over another number of threads come out with other last bits, and then with other codes.
+    """
     import torch
 
     keep_freed_memory()
-    torch.set_num_threads(torch_threads)
-
-
-def process_set_up(options: LocalOptions) -> Callable[[], None]:
-    """Returns what each worker process calls before it loads a model."""
-    cores = len(os.sched_getaffinity(0))
-    return partial(set_up_process, max(1, cores // options.worker_count))
+    torch.set_num_threads(1)
 
 
 def run_locally(
@@ -120,7 +117,7 @@ def run_locally(
             result = pipeline.run()
             result.wait_until_finish()
         return _counters(result)
-    except Exception as error:  # noqa: BLE001 - a step may raise anything, and all of it is told
+    except Exception as error:
         if (folder / STOP_NAME).exists():
             raise JobStoppedError("stopped") from None
         _LOGGER.debug("the pipeline failed: %s", complaints.getvalue(), exc_info=True)

@@ -189,7 +189,9 @@ def test_retry_runs_only_what_failed(prepare, tmp_path, dataset, monkeypatch, ca
     monkeypatch.setattr(
         transforms.encode_track,
         "encode_track",
-        lambda track, **rest: (encoded.append(os.path.basename(track.uri)), encode(track, **rest))[1],
+        lambda track, **rest: (encoded.append(os.path.basename(track.uri)), encode(track, **rest))[
+            1
+        ],
     )
     assert cli.main(["retry", str(dataset), "--mode", "in_memory"]) == 0
     assert sorted(encoded) == ["nan.wav", "tone-000.wav"]

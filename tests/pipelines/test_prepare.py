@@ -105,7 +105,9 @@ def test_a_growing_corpus_encodes_what_is_new(prepare, tmp_path: Path, dataset: 
     assert prepare(tmp_path / "music") == 0
     assert read_manifest(str(dataset)).counts["tracks"]["encoded"] == 4
     assert all(path.stat().st_mtime_ns == mtime for path, mtime in parts.items())
-    assert cli.main(["dataset", "verify", str(dataset), "--version", first.dataset_digest[:12]]) == 0
+    assert (
+        cli.main(["dataset", "verify", str(dataset), "--version", first.dataset_digest[:12]]) == 0
+    )
 
 
 def test_two_names_and_two_containers_of_one_recording_are_one_track(

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from models.bundle import load_models
 from pipelines import cli
-from pipelines.demo import wheel_recordings
 from pipelines.dataset import main as dataset_main
+from pipelines.demo import wheel_recordings
 from schemas.manifest import read_manifest
 from schemas.recipe import EncodeRecipe, recipe_from_json
 from tests.models.small_checkpoints import (

@@ -64,7 +64,7 @@ def test_scales_with_full_whitening_are_the_envelope():
 
 def test_noise_brings_a_quiet_band_up_to_its_envelope():
     target = frames() * torch.linspace(1, 0.01, COEFFICIENTS)
-    fill = fill_amplitudes(torch.zeros_like(target), outlines(target), share=1.0, ceiling=9.0)
+    fill = fill_amplitudes(torch.zeros_like(target), outlines(target), share=1.0, ceiling=99.0)
     np.testing.assert_allclose(band_powers(fill), band_powers(target), rtol=1e-3)
 
 

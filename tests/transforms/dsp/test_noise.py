@@ -34,7 +34,9 @@ def test_seed_zero_is_a_seed() -> None:
 def test_golden_draws() -> None:
     """Written by the same call; a change here changes every dataset."""
     draws = generator(seed=0, purpose="noise", key="clip").standard_normal(3, dtype=np.float32)
-    np.testing.assert_allclose(draws, [-0.47362273931503296, -0.3424418270587921, -0.39716672897338867], rtol=1e-6)
+    np.testing.assert_allclose(
+        draws, [-0.47362273931503296, -0.3424418270587921, -0.39716672897338867], rtol=1e-6
+    )
 
 
 def test_no_noise_gives_a_copy() -> None:

@@ -55,7 +55,8 @@ def test_tensorflow_reads_what_is_written(tmp_path: Path) -> None:
         "audio": tf.io.FixedLenFeature([], tf.string),
     }
     rows = [
-        tf.io.parse_single_example(record, features) for record in tf.data.TFRecordDataset(str(path))
+        tf.io.parse_single_example(record, features)
+        for record in tf.data.TFRecordDataset(str(path))
     ]
     assert [row["clip_id"].numpy().decode() for row in rows] == ["a-000001", "ü-000002"]
     assert [int(row["clip_index"]) for row in rows] == [0, -7]
@@ -106,5 +107,5 @@ def test_every_flipped_bit_is_found(position: int) -> None:
 
 
 def test_bytes_that_are_no_example_are_said() -> None:
-    with pytest.raises(RecordCorruptError, match="not a tf.train.Example"):
+    with pytest.raises(RecordCorruptError, match="Example"):
         decode_example(b"\xff\xff\xff")

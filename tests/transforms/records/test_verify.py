@@ -126,7 +126,9 @@ def test_another_number_of_frames_is_found(dataset: Path) -> None:
 
     shard = shard_of_format(dataset, "parquet")
     rewrite(dataset, shard, change)
-    assert any(line.startswith(f"{shard.path}: cannot be read: its schema") for line in problems(dataset))
+    assert any(
+        line.startswith(f"{shard.path}: cannot be read: its schema") for line in problems(dataset)
+    )
 
 
 def test_a_track_in_two_splits_is_found(dataset: Path) -> None:

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+
+from runners.local import JobFailedError, LocalOptions, run_locally
+from runners.progress_bar import describe, seconds_left
+from transforms.progress import Progress, ProgressLog, ProgressReader, StoppedError
+
+
+def explode(element: int) -> int:
+    raise ValueError(f"element {element} is wrong")
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+def test_the_first_cause_is_told_in_a_line(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(JobFailedError) as failure:
+        run_locally(
+            lambda pipeline, progress: pipeline | beam.Create([7]) | beam.Map(explode),
+            options=LocalOptions(mode=mode, workers=2),
+            total_tracks=1,
+            total_bytes=1,
+        )
+    assert "element 7 is wrong" in str(failure.value)
+    assert "\n" not in str(failure.value)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_counters_come_back_by_name() -> None:
+    def count(element: int) -> int:
+        beam.metrics.Metrics.counter("test", "elements").inc(element)
+        return element
+
+    counters = run_locally(
+        lambda pipeline, progress: pipeline | beam.Create([1, 2, 3]) | beam.Map(count),
+        options=LocalOptions(mode="in_memory"),
+        total_tracks=1,
+        total_bytes=1,
+    )
+    assert counters["elements"] == 6
+
+
+@pytest.mark.parametrize("wrong", [{"workers": -1}, {"mode": "direct"}])
+def test_wrong_options_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        LocalOptions(**wrong)
+
+
+def test_in_memory_is_one_worker() -> None:
+    assert LocalOptions(mode="in_memory", workers=8).worker_count == 1
+    assert LocalOptions(workers=3).worker_count == 3
+    assert LocalOptions().worker_count >= 1
+
+
+def test_progress_is_read_as_it_is_told(tmp_path: Path) -> None:
+    log, reader = ProgressLog(str(tmp_path)), ProgressReader(tmp_path)
+    rows = [{"status": "encoded"}, {"status": "dropped"}]
+    assert list(log.clips(rows, clip_seconds=10.0)) == rows
+    log.track("encoded", 100)
+    progress = reader.read()
+    assert (progress.seconds, progress.clips["dropped"], progress.tracks["encoded"]) == (20, 1, 1)
+    log.track("found", 300)
+    assert reader.read().bytes == {"encoded": 100, "found": 300}
+
+
+def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "1-1.jsonl"
+    reader = ProgressReader(tmp_path)
+    path.write_text('{"track": "encoded", "by')
+    assert not reader.read().tracks
+    path.write_text('{"track": "encoded", "bytes": 5}\n')
+    assert reader.read().tracks["encoded"] == 1
+
+
+def test_a_wish_to_stop_is_heard_at_the_next_clip(tmp_path: Path) -> None:
+    rows = ProgressLog(str(tmp_path)).clips([{"status": "encoded"}] * 2, clip_seconds=1.0)
+    next(rows)
+    (tmp_path / "stop").touch()
+    with pytest.raises(StoppedError):
+        next(rows)
+
+
+def test_without_a_folder_nothing_is_told() -> None:
+    ProgressLog(None).track("encoded", 1)
+
+
+def test_the_time_left_counts_only_work() -> None:
+    progress = Progress()
+    assert seconds_left(progress, elapsed_s=5, total_bytes=100) is None
+    progress.bytes.update(found=50)
+    assert seconds_left(progress, elapsed_s=5, total_bytes=100) is None
+    progress.bytes.update(encoded=10)
+    assert seconds_left(progress, elapsed_s=5, total_bytes=100) == 20
+    progress.tracks.update(failed=2)
+    assert describe(progress, elapsed_s=5, total_bytes=100).endswith(
+        "0:00:20 left, 0 dropped, 2 failed"
+    )

@@ -1,0 +1,131 @@
+import os
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from schemas import storage
+from schemas.elements import SourceFile, Track
+from schemas.errors import ContentChangedError, EmptyFileError, UnreadableFileError
+from transforms.list_tracks import (
+    check_content,
+    elect,
+    identify,
+    list_source_files,
+    longest_first,
+)
+
+
+def names(url: object) -> list[str]:
+    return [os.path.basename(file.uri) for file in list_source_files(str(url))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.wav", "a.mp3", "deep/er/c.flac", ".hidden/d.wav", ".e.wav", "f [live].ogg"):
+        path = tmp_path / "music" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "music"
+
+
+def test_a_folder_lists_its_files_in_order_without_hidden_ones(folder: Path) -> None:
+    assert names(folder) == ["a.mp3", "b.wav", "f [live].ogg", "c.flac"]
+
+
+def test_files_and_globs_are_inputs_too(folder: Path) -> None:
+    assert names(folder / "b.wav") == ["b.wav"]
+    assert names(folder / "*.wav") == ["b.wav"]
+    assert names(folder / "**" / "*.flac") == ["c.flac"]
+    assert names(folder / "f [live].ogg") == ["f [live].ogg"]
+    assert names(folder / ".e.wav") == [".e.wav"]
+
+
+def test_links_to_files_count_and_links_to_folders_make_no_loop(folder: Path) -> None:
+    os.symlink(folder, folder / "loop")
+    os.symlink(folder / "b.wav", folder / "z.wav")
+    assert names(folder) == ["a.mp3", "b.wav", "f [live].ogg", "z.wav", "c.flac"]
+
+
+@pytest.mark.parametrize("url", ["nowhere", "*.opus", "memory://nowhere", "memory://nowhere/*.wav"])
+def test_what_names_nothing_is_an_error(folder: Path, url: str) -> None:
+    with pytest.raises(FileNotFoundError, match="names no file"):
+        list(list_source_files(url if "://" in url else str(folder / url)))
+
+
+def test_a_retry_names_files_that_may_be_gone(folder: Path) -> None:
+    (file,) = list_source_files(str(folder / "gone.wav"), only_files=True)
+    assert file.size_bytes == 0
+    with pytest.raises(UnreadableFileError):
+        identify(file)
+
+
+def test_object_stores_are_listed_with_sizes() -> None:
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/listed/a.wav", b"abc")
+    fs.pipe("/listed/b/c.wav", b"x")
+    files = sorted(list_source_files("memory://listed"), key=lambda file: file.uri)
+    assert [(file.uri, file.size_bytes) for file in files] == [
+        ("memory:///listed/a.wav", 3),
+        ("memory:///listed/b/c.wav", 1),
+    ]
+    fs.rm("/listed", recursive=True)
+
+
+def test_content_names_a_track(folder: Path) -> None:
+    import hashlib
+
+    track = identify(SourceFile(uri=str(folder / "a.mp3"), size_bytes=0))
+    assert track.track_id == hashlib.sha256(b"a.mp3").hexdigest()
+    assert track.size_bytes == 5
+    check_content(track, str(folder / "a.mp3"))
+    (folder / "a.mp3").write_bytes(b"other")
+    with pytest.raises(ContentChangedError):
+        check_content(track, str(folder / "a.mp3"))
+    (folder / "a.mp3").unlink()
+    with pytest.raises(UnreadableFileError):
+        check_content(track, str(folder / "a.mp3"))
+
+
+def test_what_cannot_be_read_has_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(EmptyFileError):
+        identify(SourceFile(uri=str(tmp_path / "empty"), size_bytes=0))
+    for uri in (str(tmp_path), str(tmp_path / "gone"), "memory://gone"):
+        with pytest.raises(UnreadableFileError):
+            identify(SourceFile(uri=uri, size_bytes=0))
+
+
+def test_a_file_that_we_may_not_read_has_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read every file, so the refusal is staged."""
+    path = tmp_path / "secret.wav"
+    path.write_bytes(b"x")
+
+    def refuse(url: str) -> None:
+        raise PermissionError(13, "Permission denied", url)
+
+    monkeypatch.setattr(storage, "open_read", refuse)
+    with pytest.raises(UnreadableFileError, match="Permission"):
+        identify(SourceFile(uri=str(path), size_bytes=1))
+
+
+def track(name: str, size: int) -> Track:
+    return Track(track_id=name, uri=f"/{name}", size_bytes=size)
+
+
+def test_one_name_stands_for_a_content_whatever_the_order() -> None:
+    twins = [Track(track_id="a", uri=uri, size_bytes=1) for uri in ("/y", "/x", "/z")]
+    for order in (twins, twins[::-1]):
+        chosen, others = elect(order)
+        assert chosen.uri == "/x"
+        assert sorted((other.uri, other.duplicate_of) for other in others) == [
+            ("/y", "a"),
+            ("/z", "a"),
+        ]
+
+
+def test_tracks_are_dealt_longest_first() -> None:
+    tracks = [track("a", 1), track("b", 3), track("c", 3), track("d", 2)]
+    assert [one.track_id for one in longest_first(tracks)] == ["b", "c", "d", "a"]
