@@ -7,6 +7,9 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from runners.errors import JobFailedError
+from schemas.manifest import DatasetError
+
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "prepare": ("pipelines.prepare", "turn music into a versioned dataset of codes"),
     "retry": ("pipelines.retry", "run the failed inputs of a dataset again"),
@@ -49,9 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _told_in_one_sentence(
     command: str, job: Callable[[Sequence[str]], int], arguments: Sequence[str]
 ) -> int:
-    from runners.local import JobFailedError
-    from schemas.manifest import DatasetError
-
     try:
         return job(arguments)
     except (ValueError, OSError, DatasetError, JobFailedError) as error:

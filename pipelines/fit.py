@@ -32,9 +32,9 @@ from pipelines.runner_arguments import (
     parse_arguments,
     runner_options_from,
 )
+from runners.errors import JobStoppedError
 from runners.local import (
     STOPPED_EXIT_CODE,
-    JobStoppedError,
     LocalOptions,
     run_locally,
     set_up_process,

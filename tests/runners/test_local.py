@@ -3,7 +3,8 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from runners.local import JobFailedError, LocalOptions, run_locally
+from runners.errors import JobFailedError
+from runners.local import LocalOptions, run_locally
 from runners.progress_bar import describe, seconds_left
 from transforms.progress import Progress, ProgressLog, ProgressReader, StoppedError
 

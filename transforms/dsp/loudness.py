@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
 
 from schemas.recipe import LoudnessFilter, LoudnessWindow
 
@@ -78,6 +77,8 @@ def _rectangular_peak(power: npt.NDArray[np.float64], samples: int, hop: int) ->
 
 
 def _exponential_peak(power: npt.NDArray[np.float64], samples: int) -> float:
+    from scipy.signal import lfilter  # takes two seconds to import, and few need it
+
     decay = np.exp(-1.0 / samples)
     smooth = lfilter([1.0 - decay], [1.0, -decay], power)
     settled = smooth[5 * samples :]  # SoX reads the window only once it has filled up

@@ -1,0 +1,9 @@
+"""How a job can end without its work done. No Beam, so that light commands start at once."""
+
+
+class JobFailedError(Exception):
+    """The pipeline failed; the message is the cause in one line."""
+
+
+class JobStoppedError(Exception):
+    """The person who waits stopped the pipeline."""
