@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from models import lite_acoustic, lite_semantic
 from models.protocols import FloatArray
-from transforms.dsp.envelope import COEFFICIENTS, outlines, scales
+from transforms.dsp.envelope import COEFFICIENTS, band_profile, outlines, scales
 from transforms.dsp.features import FEATURES
 from transforms.dsp.kmeans import assign, fit_kmeans
 from transforms.dsp.mdct import mdct
@@ -75,7 +75,7 @@ def semantic_training_frames(
 def fit_acoustic_codebooks(
     frames: FloatArray, *, seed: int, iterations: int
 ) -> dict[str, torch.Tensor]:
-    """Returns the tensors of a `LiteAcousticCodec`, in float16.
+    """Returns the tensors of a `LiteAcousticCodec`: codebooks in float16, profile in float32.
 
     Args:
         frames: float32 [n, COEFFICIENTS] of `acoustic_training_frames`. Their order counts: bring
@@ -106,7 +106,11 @@ def fit_acoustic_codebooks(
         iterations=iterations,
         rng=generator(seed=seed, purpose="acoustic shapes", key=""),
     )
-    return {"envelopes": envelopes, "shapes": books.to(torch.float16)}
+    return {
+        "envelopes": envelopes,
+        "shapes": books.to(torch.float16),
+        "profile": band_profile(points),
+    }
 
 
 def fit_semantic_codebook(

@@ -81,7 +81,7 @@ def measure_semantic(encoder: SemanticEncoder, clips: Sequence[FloatArray]) -> d
         encoder.encode((clip + 0.01 * rng.standard_normal(clip.shape, np.float32))[None])[0]
         for clip in clips
     ]
-    half = [encoder.encode(clip[None] / 2)[0] for clip in clips]
+    half = [encoder.encode(clip[None] * np.float32(0.5))[0] for clip in clips]
     flat = np.concatenate(plain)
     return {
         "clips": len(clips),

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -30,6 +29,7 @@ from transforms.progress import STOP_NAME
 
 MODES = ("in_memory", "multi_threading", "multi_processing")
 STOPPED_EXIT_CODE = 130
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -131,22 +131,41 @@ def _beam_options(options: LocalOptions) -> PipelineOptions:
 
 @contextmanager
 def _stopping_on_interrupt(folder: Path) -> Iterator[None]:
-    """Lets the first Ctrl-C stop the workers at their next clip, the second end at once."""
+    """Lets the first Ctrl-C stop the workers at their next clip, the second end at once.
+
+    A terminal sends Ctrl-C to worker processes too, and Beam waits for ever for one that died of
+    it. They inherit the mask of the thread that starts them, so that they do not hear it; here a
+    thread that was started before the mask does.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        if (folder / STOP_NAME).exists():
-            os._exit(STOPPED_EXIT_CODE)
-        (folder / STOP_NAME).touch()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    ears, mouth = os.pipe()
+    os.set_blocking(mouth, False)
+    listener = threading.Thread(target=_stop_when_told, args=(ears, folder), daemon=True)
+    before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+    wakeup = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
+    listener.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(mouth)
+        listener.join()
+        os.close(ears)
+
+
+def _stop_when_told(ears: int, folder: Path) -> None:
+    while told := os.read(ears, 1):
+        if told[0] not in _STOP_SIGNALS:
+            continue
+        if (folder / STOP_NAME).exists():
+            os._exit(STOPPED_EXIT_CODE)
+        (folder / STOP_NAME).touch()
 
 
 def _counters(result: beam.runners.runner.PipelineResult) -> dict[str, int]:

@@ -47,7 +47,7 @@ def digest(output: Path) -> str:
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("music")
-    write_tones(folder, tracks=24, seconds=8)
+    write_tones(folder, tracks=16, seconds=8)
     return folder
 
 
@@ -70,7 +70,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     done = parts(tmp_path)
-    assert 3 <= len(done) < 24
+    assert 3 <= len(done) < 16
     assert not (tmp_path / "manifest.json").exists()
     again = start(music, tmp_path, "--workers", "2")
     printed, _ = again.communicate(timeout=300)
@@ -82,14 +82,14 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading", "multi_processing"])
 def test_interrupted_it_stops_and_says_how_to_go_on(
     music: Path, whole: str, tmp_path: Path, mode: str
 ) -> None:
     process = start(music, tmp_path, "--mode", mode)
     wait_for_parts(process, tmp_path, at_least=2)
-    os.kill(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: worker processes hear it too
+    printed, _ = process.communicate(timeout=90)
     assert process.returncode == 130, printed
     assert "run the same command again" in printed
     assert "Traceback" not in printed

@@ -17,6 +17,9 @@ LEVEL_WEIGHT = 3.0
 """How much more the overall level counts in an outline than the level of one band. Shapes are in
 units of it, so a wrong level costs all of them; 3 gained 0.1 dB over the bands alone."""
 
+_BLOCK = 8192
+_LEAST_POWER = 1e-12
+
 
 def band_powers(frames: torch.Tensor) -> torch.Tensor:
     """Returns the mean square of the coefficients of each band: float32 [frames, BANDS].
@@ -87,8 +90,36 @@ def scales(outline: torch.Tensor, *, whitening: float) -> torch.Tensor:
     return spread((powers / mean) ** (whitening / 2) * overall)
 
 
+def band_profile(frames: torch.Tensor) -> torch.Tensor:
+    """Returns how power is spread inside the bands on average: float32 [COEFFICIENTS].
+
+    The last band falls by 40 dB in the slope of the resampling filter; noise that did not would
+    fill a gap that all music has.
+
+    Args:
+        frames: float32 [frames, COEFFICIENTS], a frame or more.
+
+    Returns:
+        Power of each coefficient relative to its band, from means of dB; 1 on average in each band.
+
+    >>> band_profile(torch.full((3, 320), 0.5))[:2].tolist()
+    [1.0, 1.0]
+    """
+    total = torch.zeros(COEFFICIENTS, dtype=torch.float64)
+    for block in frames.split(_BLOCK):
+        decibels = 10 * torch.log10(block.square().clamp(min=_LEAST_POWER))
+        total += (decibels - spread(band_levels_db(block))).sum(0, dtype=torch.float64)
+    powers = (10 ** (total / len(frames) / 10)).to(torch.float32)[None]
+    return (powers / spread(powers @ _members().T / _widths()))[0]
+
+
 def fill_amplitudes(
-    frames: torch.Tensor, outline: torch.Tensor, *, share: float, ceiling: float
+    frames: torch.Tensor,
+    outline: torch.Tensor,
+    *,
+    profile: torch.Tensor,
+    share: float,
+    ceiling: float,
 ) -> torch.Tensor:
     """Returns how loud noise must be to bring frames up to their envelopes.
 
@@ -98,6 +129,7 @@ def fill_amplitudes(
     Args:
         frames: float32 [frames, COEFFICIENTS], what was decoded.
         outline: float32 [frames, BANDS + 1], whose bands they should reach.
+        profile: float32 [COEFFICIENTS], how to spread the noise of a band over its coefficients.
         share: Amplitude of the noise relative to what is missing.
         ceiling: Most power to fill in, relative to the frame's mean power.
 
@@ -105,13 +137,15 @@ def fill_amplitudes(
         float32 [frames, COEFFICIENTS].
 
     >>> wanted = outlines(torch.full((1, 320), 0.1))
-    >>> fill_amplitudes(torch.zeros(1, 320), wanted, share=0.5, ceiling=1.0)[0, :1].tolist()
-    [0.05000000074505806]
+    >>> even = torch.ones(320)
+    >>> fill = fill_amplitudes(torch.zeros(1, 320), wanted, profile=even, share=0.5, ceiling=1.0)
+    >>> fill[0, :2].tolist()
+    [0.05000000074505806, 0.05000000074505806]
     """
     powers = 10 ** (outline[:, :BANDS] / 10)
     mean = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
     gap = (powers - band_powers(frames)).clamp(min=0)
-    return spread(torch.minimum(gap, ceiling * mean).sqrt() * share)
+    return spread(torch.minimum(gap, ceiling * mean).sqrt() * share) * profile.sqrt()
 
 
 def _widths() -> torch.Tensor:

@@ -7,8 +7,12 @@ import torch
 
 _BLOCK = 8192
 """Points whose distances to all centroids are held at a time."""
-_STARVED = 0.02
+_STARVED = 0.2
 """A cluster with less than this share of an even share of the points counts as dead."""
+_NEARNESS = 0.1
+"""How far a revived centroid goes from the centroid of a badly served point towards the point. On
+the point itself (1) it served little else: 70 to 210 codes in 1024 stayed dead, and held-out music
+came back 0.2 dB worse."""
 
 
 def assign(points: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,9 +75,9 @@ def fit_kmeans(
 ) -> torch.Tensor:
     """Returns centroids [codes, dims] of the points, each with points of its own.
 
-    Starts from distinct points. After each round but the last, a centroid that is nearly without
-    points moves to a point drawn in proportion to its squared distance (as k-means++ draws), so
-    that dead codes take over where the error is.
+    Starts from distinct points. After each round but the last, points are drawn in proportion to
+    their squared distance (as k-means++ draws), one for each centroid that has few points itself,
+    and these centroids move to where they split the clusters of the drawn points.
 
     Args:
         points: float32 [points, dims]; not changed.
@@ -98,24 +102,63 @@ def fit_kmeans(
         nearest, squared = assign(points, centroids)
         centroids = centroid_means(points, nearest, fallback=centroids)
         if iteration < iterations - 1:
-            _revive(centroids, points, nearest, squared, rng=rng)
+            counts = torch.bincount(nearest, minlength=codes)
+            drawn = starved_and_drawn(counts, squared, rng=rng)
+            centroids = revived(
+                centroids, *drawn, points=points, serving=centroids[nearest[drawn[1]]]
+            )
     return centroids
 
 
-def _revive(
-    centroids: torch.Tensor,
-    points: torch.Tensor,
-    nearest: torch.Tensor,
-    squared: torch.Tensor,
-    *,
-    rng: np.random.Generator,
-) -> None:
-    """Moves each starved centroid, in place, to a badly served point."""
-    counts = torch.bincount(nearest, minlength=len(centroids))
-    enough = max(1.0, _STARVED * len(points) / len(centroids))
-    starved = torch.nonzero(counts < enough)[:, 0]
+def starved_and_drawn(
+    counts: torch.Tensor, squared: torch.Tensor, *, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the centroids that are nearly without points, and as many badly served points.
+
+    Args:
+        counts: int64 [codes], how many points are nearest to each.
+        squared: float32 [points], how far each point is from its centroid, squared.
+        rng: Draws the points, in proportion to that distance.
+
+    >>> counts, squared = torch.tensor([2, 0]), torch.tensor([0.0, 1.0])
+    >>> starved_and_drawn(counts, squared, rng=np.random.default_rng(0))
+    (tensor([1]), tensor([1]))
+    """
+    enough = max(1.0, _STARVED * len(squared) / len(counts))
     weights = squared.double().numpy()
-    if len(starved) == 0 or np.count_nonzero(weights) < len(starved):
-        return
-    drawn = rng.choice(len(points), len(starved), replace=False, p=weights / weights.sum())
-    centroids[starved] = points[torch.from_numpy(drawn)]
+    # With fewer badly served points than dead centroids there is nothing left to serve.
+    starved = torch.nonzero(counts < enough)[:, 0][: np.count_nonzero(weights)]
+    if len(starved) == 0:
+        return starved, starved
+    drawn = rng.choice(len(weights), len(starved), replace=False, p=weights / weights.sum())
+    return starved, torch.from_numpy(drawn)
+
+
+def revived(
+    centroids: torch.Tensor,
+    starved: torch.Tensor,
+    drawn: torch.Tensor,
+    *,
+    points: torch.Tensor,
+    serving: torch.Tensor,
+) -> torch.Tensor:
+    """Returns centroids of which the starved ones now stand beside those that serve drawn points.
+
+    A new centroid on the point itself would often serve nothing else. A step from the old one
+    towards the point, it splits a cluster that is too wide.
+
+    Args:
+        centroids: float32 [codes, dims].
+        starved: int64 [n], which of them to move.
+        drawn: int64 [n], the point for each.
+        points: float32 [points, dims].
+        serving: float32 [n, dims], what now stands for the drawn points.
+
+    >>> one = torch.tensor([0])
+    >>> revived(torch.zeros(2, 1), one + 1, one, points=torch.ones(1, 1), serving=torch.zeros(1, 1))
+    tensor([[0.0000],
+            [0.1000]])
+    """
+    moved = centroids.clone()
+    moved[starved] = torch.lerp(serving, points[drawn], _NEARNESS)
+    return moved

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from transforms.dsp.kmeans import revived, starved_and_drawn
+
 _BLOCK = 8192
 """Points whose products with all shapes are held at a time."""
-_STARVED = 0.02
-"""A shape with less than this share of an even share of the points counts as dead."""
 
 
 def nearest_shapes(points: torch.Tensor, shapes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,6 +129,11 @@ def fit_books(
 
     Raises:
         ValueError: There are fewer points than shapes, or no round to do.
+
+    >>> points = torch.tensor([[3.0], [-3.0], [1.0], [-1.0]])
+    >>> rng = np.random.default_rng(0)
+    >>> fit_books(points, books=1, shapes=2, iterations=3, rng=rng).abs().sort(1)[0].tolist()
+    [[[1.0], [3.0]]]
     """
     if len(points) < shapes:
         raise ValueError(f"there must be at least shapes={shapes} points, found {len(points)}")
@@ -155,11 +160,10 @@ def _fit_book(
         counts = torch.bincount(codes >> 1, minlength=shapes)
         sums = _signed_sums(points, codes, shapes)
         book = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], book)
-        starved = torch.nonzero(counts < max(1.0, _STARVED * len(points) / shapes))[:, 0]
-        weights = squared.double().numpy()
-        if iteration < iterations - 1 and 0 < len(starved) <= np.count_nonzero(weights):
-            drawn = rng.choice(len(points), len(starved), replace=False, p=weights / weights.sum())
-            book[starved] = points[torch.from_numpy(drawn)]
+        if iteration < iterations - 1:
+            drawn = starved_and_drawn(counts, squared, rng=rng)
+            serving = signed_shapes(codes[drawn[1]], book)
+            book = revived(book, *drawn, points=points, serving=serving)
     return book
 
 
