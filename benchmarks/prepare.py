@@ -17,8 +17,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.demo_songs import main as demo_songs
-
 HERE = Path(__file__).resolve().parent
 KERNELS = ("decode", "separate", "resample", "acoustic codes", "semantic codes")
 
@@ -56,9 +54,8 @@ def prepare(music: Path, output: Path) -> Run:
 
 
 def make_music(folder: Path, *, tracks: int, seconds: float) -> Path:
-    demo_songs(
-        ["--output", str(folder), "--songs", str(tracks), "--seconds", str(seconds), "--seed", "0"]
-    )
+    numbers = ("--songs", str(tracks), "--seconds", str(seconds), "--seed", "0")
+    run(sys.executable, "-m", "pipelines.cli", "demo-songs", "--output", str(folder), *numbers)
     return folder / "mixes"
 
 
@@ -72,39 +69,49 @@ def kernel_share(prepared: Run) -> float:
     return inside / (prepared.wall_s * len(os.sched_getaffinity(0)))
 
 
-def compare(folder: Path, *, tracks: int, seconds: float, rounds: int) -> None:
-    music = make_music(folder / "long", tracks=tracks, seconds=seconds)
-    audio_s = tracks * (seconds // 10) * 10
-    rows: dict[str, list[Run]] = {"singsong prepare": [], "the script": [], "bare kernels": []}
+def row(name: str, one: Run, audio_s: float) -> str:
+    speed = audio_s / one.wall_s
+    return f"| {name} | {one.wall_s:.1f} | {one.cpu_s:.1f} | {speed:.1f} | {one.peak_mb:.0f} |"
+
+
+def compare(music: Path, folder: Path, *, audio_s: float, rounds: int) -> None:
+    """Prints the three in turn, by the median of their wall times."""
+    commands = {
+        "singsong prepare": lambda number: prepare(music, folder / f"dataset{number}"),
+        "the script": lambda _: run(
+            sys.executable, "-m", "benchmarks.naive_script", str(music), str(folder / "npy")
+        ),
+        "bare kernels": lambda _: run(sys.executable, "-m", "benchmarks.bare_kernels", str(music)),
+    }
+    runs: dict[str, list[Run]] = {name: [] for name in commands}
     for number in range(rounds):
-        rows["singsong prepare"].append(prepare(music, folder / f"dataset{number}"))
-        rows["the script"].append(
-            run(sys.executable, "-m", "benchmarks.naive_script", str(music), str(folder / "npy"))
-        )
-        rows["bare kernels"].append(
-            run(sys.executable, "-m", "benchmarks.bare_kernels", str(music))
-        )
-    print(
-        f"\n{tracks} tracks of {seconds:g} s, {len(os.sched_getaffinity(0))} cores, medians of {rounds}\n"
-    )
+        for name, command in commands.items():
+            runs[name].append(command(number))
+    median = {
+        name: sorted(many, key=lambda one: one.wall_s)[len(many) // 2]
+        for name, many in runs.items()
+    }
     print("| | wall s | core s | x realtime | peak MB |\n|---|---|---|---|---|")
-    median = {}
-    for name, runs in rows.items():
-        median[name] = sorted(runs, key=lambda one: one.wall_s)[len(runs) // 2]
-        one = median[name]
-        print(
-            f"| {name} | {one.wall_s:.1f} | {one.cpu_s:.1f} | {audio_s / one.wall_s:.1f} "
-            f"| {one.peak_mb:.0f} |"
-        )
-    ours, script, bare = (median[name] for name in rows)
-    print(f"\nthe script / singsong prepare: {script.wall_s / ours.wall_s:.2f}x")
-    print(f"bare kernels / singsong prepare: {100 * bare.wall_s / ours.wall_s:.0f} %")
-    print(f"wall time of the workers inside kernels: {100 * kernel_share(ours):.0f} %")
-    print(ours.output[ours.output.find("time of the workers") :])
+    for name, one in median.items():
+        print(row(name, one, audio_s))
+    ours = median["singsong prepare"].wall_s
+    print(f"\nthe script / singsong prepare: {median['the script'].wall_s / ours:.2f}x")
+    print(f"bare kernels / singsong prepare: {100 * median['bare kernels'].wall_s / ours:.0f} %")
 
 
-def compare_memory(folder: Path, *, seconds: float) -> None:
-    print("| tracks | wall s | peak MB |\n|---|---|---|")
+def long_run(music: Path, folder: Path, *, audio_s: float) -> None:
+    """Prints where the time of one long run went."""
+    one = prepare(music, folder / "long")
+    print("\n| | wall s | core s | x realtime | peak MB |\n|---|---|---|---|---|")
+    print(row("singsong prepare, long", one, audio_s))
+    print(f"\nwall time of the workers inside kernels: {100 * kernel_share(one):.0f} %\n")
+    start = one.output.find("time of the workers")
+    print(one.output[start : one.output.find("\ndataset", start)])
+
+
+def memory(folder: Path, *, seconds: float) -> None:
+    """Prints the peak memory on few and on many tracks."""
+    print("\n| tracks | wall s | peak MB |\n|---|---|---|")
     for tracks in (20, 200):
         music = make_music(folder / f"short{tracks}", tracks=tracks, seconds=seconds)
         one = prepare(music, folder / f"memory{tracks}")
@@ -114,15 +121,22 @@ def compare_memory(folder: Path, *, seconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--tracks", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of a track")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--memory-seconds", type=float, default=31.0, help="of the tracks for memory"
-    )
+    parser.add_argument("--long-tracks", type=int, default=120, help="0 leaves the long run out")
+    parser.add_argument("--memory-seconds", type=float, default=31.0, help="of a track")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="singsong-benchmark-") as folder:
-        compare(Path(folder), tracks=args.tracks, seconds=args.seconds, rounds=args.rounds)
-        compare_memory(Path(folder), seconds=args.memory_seconds)
+    cores = len(os.sched_getaffinity(0))
+    clips_s = args.seconds // 10 * 10
+    with tempfile.TemporaryDirectory(prefix="singsong-benchmark-") as name:
+        folder = Path(name)
+        print(f"{args.tracks} tracks of {args.seconds:g} s, {cores} cores, {args.rounds} rounds\n")
+        music = make_music(folder / "songs", tracks=args.tracks, seconds=args.seconds)
+        compare(music, folder, audio_s=args.tracks * clips_s, rounds=args.rounds)
+        if args.long_tracks:
+            music = make_music(folder / "many", tracks=args.long_tracks, seconds=args.seconds)
+            long_run(music, folder, audio_s=args.long_tracks * clips_s)
+        memory(folder, seconds=args.memory_seconds)
 
 
 if __name__ == "__main__":

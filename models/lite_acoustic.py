@@ -33,7 +33,8 @@ WHITENING = 0.15
 """To which power the envelope is taken out of a frame before its shape is coded."""
 FILL_SHARE = 0.6
 FILL_CEILING = 0.06
-"""How much noise fills quiet bands, see `fill_amplitudes`: 0.15 dB of SNR for 10 dB of LSD."""
+"""How much noise fills quiet bands, see `fill_amplitudes`: 0.2 dB of SNR for 10 dB of log-spectral
+distance."""
 
 _NOISE_FRAMES = 1024
 """After how many frames the noise repeats, which is too long to be heard as a rhythm."""

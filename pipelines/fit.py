@@ -41,6 +41,7 @@ from runners.local import (
 )
 from schemas import storage
 from schemas.elements import SourceFile
+from schemas.errors import ClipError
 from schemas.geometry import clip_samples
 from schemas.recipe import ModelSpec
 from transforms.dsp.clips import ClipCutter
@@ -147,8 +148,10 @@ def build(pipeline: beam.Pipeline, *, files: Sequence[str], fit: FitConfig) -> b
 def measure(config: FitJobConfig) -> dict[str, Any]:
     """Returns the figures of the fitted model on the held-out music.
 
+    A held-out file that cannot be decoded is told and left out.
+
     Raises:
-        ClipError: A held-out track cannot be decoded.
+        ValueError: No held-out clip is left.
     """
     clips = list(_loud_clips(config.held_out, seconds=config.fit.clip_seconds))
     if config.fit.kind == "acoustic":
@@ -165,10 +168,13 @@ def _loud_clips(urls: Sequence[str], *, seconds: float) -> Iterator[FloatArray]:
     files = [file for url in urls for file in list_source_files(url)]
     for file in tqdm(files, unit="track", desc="held out", disable=None):
         cutter = ClipCutter(clip_samples=clip_samples(seconds, _RATE_HZ))
-        with storage.local_copy(file.uri) as local:
-            for clip in cutter.cut(stream_mono(local, rate_hz=_RATE_HZ)):
-                if np.sqrt(np.mean(clip**2)) > _LEAST_RMS:
-                    yield clip
+        try:
+            with storage.local_copy(file.uri) as local:
+                clips = list(cutter.cut(stream_mono(local, rate_hz=_RATE_HZ)))
+        except ClipError as error:
+            tqdm.write(f"{error.reason}: {file.uri}: {error}")
+            continue
+        yield from (clip for clip in clips if np.sqrt(np.mean(clip**2)) > _LEAST_RMS)
 
 
 def run(config: FitJobConfig) -> int:

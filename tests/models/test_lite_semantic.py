@@ -85,8 +85,8 @@ def test_golden_codes():
     Another machine's kernels may round otherwise: three of four codes must be the same.
     """
     codes = encoder().encode(keyed_clip()[None])[0, [0, 8, 16, 24]]
-    assert np.sum(codes == [1008, 962, 962, 76]) >= 3
-    assert encoder().weights_sha256.startswith("b4e635015f8b")
+    assert np.sum(codes == [1008, 86, 86, 76]) >= 3
+    assert encoder().weights_sha256.startswith("0908d9cb5180")
 
 
 def test_pitches_differ_and_a_steady_tone_does_not():
