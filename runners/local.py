@@ -6,11 +6,11 @@ engine, so that two machines would not run the same.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +29,7 @@ from transforms.progress import STOP_NAME
 
 MODES = ("in_memory", "multi_threading", "multi_processing")
 STOPPED_EXIT_CODE = 130
+_STDERR = 2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _LOGGER = logging.getLogger(__name__)
@@ -102,9 +103,9 @@ def run_locally(
     """
     folder = Path(tempfile.mkdtemp(prefix="singsong-progress-"))
     bar = ProgressBar(folder, total_tracks=total_tracks, total_bytes=total_bytes)
-    complaints = io.StringIO()
+    complaints = folder / "stderr.txt"
     try:
-        with _stopping_on_interrupt(folder), bar, redirect_stderr(complaints):
+        with _stopping_on_interrupt(folder), bar, _stderr_to(complaints):
             pipeline = beam.Pipeline(runner=FnApiRunner(), options=_beam_options(options))
             build(pipeline, str(folder))
             result = pipeline.run()
@@ -113,7 +114,9 @@ def run_locally(
     except Exception as error:
         if (folder / STOP_NAME).exists():
             raise JobStoppedError("stopped") from None
-        _LOGGER.debug("the pipeline failed: %s", complaints.getvalue(), exc_info=True)
+        _LOGGER.debug(
+            "the pipeline failed: %s", complaints.read_text(errors="replace"), exc_info=True
+        )
         raise JobFailedError(_cause(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,6 +130,20 @@ def _beam_options(options: LocalOptions) -> PipelineOptions:
             *options.beam_args,
         ]
     )
+
+
+@contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """Sends what this process, its C libraries and its children print as errors to a file."""
+    sys.stderr.flush()
+    terminal = os.dup(_STDERR)
+    with path.open("w", encoding="utf-8") as file, redirect_stderr(file):
+        os.dup2(file.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, _STDERR)
+            os.close(terminal)
 
 
 @contextmanager

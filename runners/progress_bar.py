@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import threading
 import time
 from datetime import timedelta
@@ -26,10 +26,12 @@ class ProgressBar:
     def __init__(self, folder: Path, *, total_tracks: int, total_bytes: int) -> None:
         self._reader = ProgressReader(folder)
         self._bytes = total_bytes
+        # A copy of stderr, because the runner turns stderr away from the terminal meanwhile.
+        self._terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
         self._bar = tqdm(
             total=total_tracks,
             unit="track",
-            file=sys.stderr,
+            file=self._terminal,
             dynamic_ncols=True,
             bar_format="{n_fmt}/{total_fmt} tracks |{bar:20}| {desc}",
         )
@@ -51,6 +53,7 @@ class ProgressBar:
         self._thread.join()
         self._show(self._reader.read())
         self._bar.close()
+        self._terminal.close()
 
     def _watch(self) -> None:
         while not self._done.wait(_LOOK_EVERY_S):
