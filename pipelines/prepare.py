@@ -196,6 +196,7 @@ def run(config: PrepareConfig) -> int:
             has another recipe.
         JobFailedError: A step failed for good.
     """
+    check_places(config)
     only_files = config.retry_of is not None
     tracks, size_bytes = _count_inputs(config.inputs, only_files=only_files)
     set_up_process()
@@ -216,6 +217,19 @@ def run(config: PrepareConfig) -> int:
     manifest = read_manifest(config.output)
     print_summary(manifest, counters=counters, output=config.output)
     return exit_code(manifest, max_failure_rate=config.max_failure_rate)
+
+
+def check_places(config: PrepareConfig) -> None:
+    """Checks that what is written does not lie in what is read, and would be read the next time.
+
+    Raises:
+        ValueError: It does.
+    """
+    for url in config.inputs:
+        folder = _absolute(url).rstrip("/") + "/"
+        for place in (config.output, config.parts):
+            if f"{place}/".startswith(folder):
+                raise ValueError(f"{place} lies in the input {url}: choose another place for it")
 
 
 def check_output(config: PrepareConfig) -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+import pipelines.prepare
 import transforms.encode_track
 from pipelines import cli
 from schemas import storage
@@ -267,6 +269,50 @@ def test_manifest_is_plain_json_without_places_or_times(prepare, tmp_path, datas
     assert set(first["weights"]) == {"acoustic", "semantic", "separator"}
     assert prepare(tmp_path / "music", output=tmp_path / "again") == 0
     assert (tmp_path / "again" / "manifest.json").read_text() == text
+
+
+def test_the_output_may_not_lie_in_the_input(prepare, tmp_path: Path, capsys) -> None:
+    write_tones(tmp_path / "music", tracks=1)
+    assert prepare(tmp_path / "music", output=tmp_path / "music" / "dataset") == 1
+    assert "lies in the input" in capsys.readouterr().err
+    parts = ("--parts", str(tmp_path / "music" / "parts"))
+    assert prepare(tmp_path / "music", flags=parts) == 1
+    assert prepare(tmp_path / "music", output=tmp_path / "music-dataset") == 0
+
+
+def test_parts_can_be_shared_by_datasets(prepare, tmp_path: Path, monkeypatch) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    parts = ("--parts", str(tmp_path / "parts"))
+    assert prepare(tmp_path / "music", flags=parts) == 0
+    monkeypatch.setattr(transforms.encode_track, "encode_track", None)
+    other = ("--clips-per-shard", "2", *parts)
+    assert prepare(tmp_path / "music", output=tmp_path / "other", flags=other) == 0
+    assert verify(tmp_path / "other") == 0
+    assert not (tmp_path / "other" / "parts").exists()
+
+
+def test_two_workers_are_dealt_even_loads(prepare, tmp_path: Path, monkeypatch) -> None:
+    paths = write_tones(tmp_path / "music", tracks=9, seconds=1)
+    loads = Counter[int]()
+    check = transforms.encode_track.check_content
+
+    def count(track, path: str) -> None:
+        loads[threading.get_ident()] += track.size_bytes
+        check(track, path)
+
+    monkeypatch.setattr(transforms.encode_track, "check_content", count)
+    flags = ("--mode", "multi_threading", "--workers", "2")
+    assert prepare(tmp_path / "music", flags=flags) == 0
+    assert len(loads) == 2
+    assert abs(max(loads.values()) - min(loads.values())) <= paths[-1].stat().st_size
+
+
+def test_what_follows_two_dashes_goes_to_beam(prepare, tmp_path: Path, monkeypatch) -> None:
+    write_tones(tmp_path / "music", tracks=1)
+    configs = []
+    monkeypatch.setattr(pipelines.prepare, "run", lambda config: configs.append(config) or 0)
+    assert prepare(tmp_path / "music", flags=("--", "--direct_num_workers=7", "--x")) == 0
+    assert configs[0].runner.beam_args == ("--direct_num_workers=7", "--x")
 
 
 @pytest.mark.parametrize(

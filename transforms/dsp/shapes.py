@@ -75,6 +75,8 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
     """
     if not 1 <= beam <= books.shape[1]:
         raise ValueError(f"beam must be from 1 to {books.shape[1]} shapes, found {beam}")
+    if beam == 1:
+        return _greedy_search(points, books)
     count = len(points)
     residuals, rewards = points, torch.zeros(count, 1)
     codes = torch.empty(count, 0, dtype=torch.int64)
@@ -95,6 +97,19 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
         codes = torch.cat([codes[rows], chosen.reshape(-1, 1)], dim=1)
     # The partial sums of a point stand best first.
     return codes[::beam]
+
+
+def _greedy_search(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+    """Returns what `search` with a beam of 1 stands for, without its bookkeeping."""
+    residuals, codes = points.clone(), []
+    for shapes in books:
+        products = residuals @ shapes.T
+        gains = products.abs().sub_(shapes.square().sum(1) / 2)
+        index = torch.from_numpy(gains.numpy().argmax(axis=1))[:, None]
+        chosen = (2 * index + (products.gather(1, index) < 0))[:, 0]
+        residuals -= signed_shapes(chosen, shapes)
+        codes.append(chosen)
+    return torch.stack(codes, dim=1)
 
 
 def add_up(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
