@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.errors import ClipError
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
@@ -52,6 +54,15 @@ class DeadLetter:
     message: str
     track_id: str | None = None
     clip_index: int | None = None
+
+    @classmethod
+    def of_track(
+        cls, error: ClipError, *, stage: str, uri: str, track_id: str | None = None
+    ) -> DeadLetter:
+        """Returns the dead letter of a track that an error condemns."""
+        return cls(
+            uri=uri, stage=stage, reason=error.reason, message=str(error), track_id=track_id
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

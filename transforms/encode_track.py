@@ -115,7 +115,10 @@ class _EncodeTrack(beam.DoFn):
             )
         except ClipError as error:
             ProgressLog(self._config.progress).track("failed", track.size_bytes)
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, _dead_letter(track, error))
+            letter = DeadLetter.of_track(
+                error, stage="EncodeTracks", uri=track.uri, track_id=track.track_id
+            )
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
             return
         finally:
             _count_time(watch)
@@ -139,16 +142,6 @@ class _EncodeTrack(beam.DoFn):
                 )
             self._models = models
         return self._models
-
-
-def _dead_letter(track: Track, error: ClipError) -> DeadLetter:
-    return DeadLetter(
-        uri=track.uri,
-        track_id=track.track_id,
-        stage="EncodeTracks",
-        reason=error.reason,
-        message=str(error),
-    )
 
 
 def _count_time(watch: Stopwatch) -> None:

@@ -138,12 +138,8 @@ class _DrawFrames(beam.DoFn):
             frames = draw_frames(track, self._config, self._fitter)
         except ClipError as error:
             progress.track("failed", track.size_bytes)
-            letter = DeadLetter(
-                uri=track.uri,
-                track_id=track.track_id,
-                stage="DrawFrames",
-                reason=error.reason,
-                message=str(error),
+            letter = DeadLetter.of_track(
+                error, stage="DrawFrames", uri=track.uri, track_id=track.track_id
             )
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
             return

@@ -131,9 +131,7 @@ class _Identify(beam.DoFn):
         try:
             yield identify(file)
         except ClipError as error:
-            letter = DeadLetter(
-                uri=file.uri, stage="ListTracks", reason=error.reason, message=str(error)
-            )
+            letter = DeadLetter.of_track(error, stage="ListTracks", uri=file.uri)
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
 
 
