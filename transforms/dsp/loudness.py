@@ -71,9 +71,14 @@ def drop_reason(
 def _rectangular_peak(power: npt.NDArray[np.float64], samples: int, hop: int) -> float:
     if len(power) <= samples:
         return float(power.mean())
-    running = np.concatenate([[0.0], np.cumsum(power)])
     starts = np.arange(0, len(power) - samples + 1, hop)
-    return float((running[starts + samples] - running[starts]).max() / samples)
+    # Sums between all the borders of frames, so that no running sum over samples is needed.
+    borders = np.union1d(starts, starts + samples)
+    between = np.concatenate(
+        [[0.0], np.cumsum(np.add.reduceat(power[: borders[-1]], borders[:-1]))]
+    )
+    before = np.searchsorted(borders, starts), np.searchsorted(borders, starts + samples)
+    return float((between[before[1]] - between[before[0]]).max() / samples)
 
 
 def _exponential_peak(power: npt.NDArray[np.float64], samples: int) -> float:

@@ -101,15 +101,19 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
 
 def _greedy_search(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     """Returns what `search` with a beam of 1 stands for, without its bookkeeping."""
-    residuals, codes = points.clone(), []
-    for shapes in books:
-        products = residuals @ shapes.T
-        gains = products.abs().sub_(shapes.square().sum(1) / 2)
-        index = torch.from_numpy(gains.numpy().argmax(axis=1))[:, None]
-        chosen = (2 * index + (products.gather(1, index) < 0))[:, 0]
-        residuals -= signed_shapes(chosen, shapes)
-        codes.append(chosen)
-    return torch.stack(codes, dim=1)
+    residuals, codes = points.clone(), torch.empty(len(books), len(points), dtype=torch.int64)
+    half_norms = books.square().sum(2) / 2
+    products = torch.empty(len(points), books.shape[1])
+    gains = torch.empty_like(products)
+    for level, shapes in enumerate(books):
+        torch.mm(residuals, shapes.T, out=products)
+        torch.abs(products, out=gains).sub_(half_norms[level])
+        index = torch.from_numpy(gains.numpy().argmax(axis=1))
+        negative = products.gather(1, index[:, None])[:, 0] < 0
+        torch.add(negative, index, alpha=2, out=codes[level])
+        chosen = shapes[index]
+        residuals -= torch.where(negative[:, None], -chosen, chosen)
+    return codes.T
 
 
 def add_up(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
