@@ -60,9 +60,7 @@ class DeadLetter:
         cls, error: ClipError, *, stage: str, uri: str, track_id: str | None = None
     ) -> DeadLetter:
         """Returns the dead letter of a track that an error condemns."""
-        return cls(
-            uri=uri, stage=stage, reason=error.reason, message=str(error), track_id=track_id
-        )
+        return cls(uri=uri, stage=stage, reason=error.reason, message=str(error), track_id=track_id)
 
 
 @dataclass(frozen=True, kw_only=True)
