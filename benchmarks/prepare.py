@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import soundfile
+
 HERE = Path(__file__).resolve().parent
 KERNELS = ("decode", "separate", "resample", "acoustic codes", "semantic codes")
 
@@ -118,16 +120,21 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=120.0, help="of a track")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory-seconds", type=float, default=31.0, help="of a track")
+    parser.add_argument("--music", type=Path, help="a folder of files instead of demo songs")
+    parser.add_argument(
+        "--memory-seconds", type=float, default=31.0, help="of a track; 0 leaves memory out"
+    )
     args = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    clips_s = args.seconds // 10 * 10
     with tempfile.TemporaryDirectory(prefix="singsong-benchmark-") as name:
         folder = Path(name)
-        print(f"{args.tracks} tracks of {args.seconds:g} s, {cores} cores, {args.rounds} rounds\n")
-        music = make_music(folder / "songs", tracks=args.tracks, seconds=args.seconds)
-        compare(music, folder, audio_s=args.tracks * clips_s, rounds=args.rounds)
-        memory(folder, seconds=args.memory_seconds)
+        music = args.music or make_music(folder / "songs", tracks=args.tracks, seconds=args.seconds)
+        lengths = [soundfile.info(path).duration for path in sorted(music.iterdir())]
+        cores = len(os.sched_getaffinity(0))
+        minutes = sum(lengths) / 60
+        print(f"{len(lengths)} tracks, {minutes:.0f} min, {cores} cores, {args.rounds} rounds\n")
+        compare(music, folder, audio_s=sum(s // 10 * 10 for s in lengths), rounds=args.rounds)
+        if args.memory_seconds:
+            memory(folder, seconds=args.memory_seconds)
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def _cause(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if _names_an_error(line)]
     text = (told or lines or [type(error).__name__])[-1 if told else 0]
-    return text.partition(" [while running")[0]
+    return text.partition(" [while running")[0].removeprefix("RuntimeError: ")
 
 
 def _names_an_error(line: str) -> bool:
