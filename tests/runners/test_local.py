@@ -81,8 +81,12 @@ def test_a_wish_to_stop_is_heard_at_the_next_clip(tmp_path: Path) -> None:
         next(rows)
 
 
-def test_without_a_folder_nothing_is_told() -> None:
-    ProgressLog(None).track("encoded", 1)
+def test_without_a_folder_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = ProgressLog(None)
+    log.track("encoded", 1)
+    assert len(list(log.clips([{"status": "encoded"}], clip_seconds=1.0))) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_time_left_counts_only_work() -> None:
