@@ -117,7 +117,7 @@ def memory(folder: Path, *, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--tracks", type=int, default=60)
+    parser.add_argument("--tracks", type=int, default=120)
     parser.add_argument("--seconds", type=float, default=120.0, help="of a track")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--music", type=Path, help="a folder of files instead of demo songs")

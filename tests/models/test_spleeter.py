@@ -61,12 +61,15 @@ def test_bfloat16_is_close_to_float32() -> None:
     assert sdr_db(exact, separator(dtype="bfloat16").separate_vocals(mix)) >= 35
 
 
-def test_the_network_is_the_original_one() -> None:
+@pytest.mark.parametrize("saving", [False, True])
+def test_the_network_is_the_original_one(saving: bool) -> None:
     tensors = read_checkpoint(packaged_checkpoint())
     original = original_network().UNet(2).eval()
     original.load_state_dict(tensors, strict=False)
     ours = VocalsNet().eval()
     ours.load_state_dict(folded(tensors), strict=False)
+    if saving:
+        ours.save_multiplications()
     magnitude = torch.rand(2, 64, 1024) * 50
     with torch.inference_mode():
         stereo = magnitude[:, None].expand(-1, 2, -1, -1)
