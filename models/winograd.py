@@ -7,11 +7,15 @@ of the input, one matrix product per point, and a fixed linear map back.
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
+
+Matrix: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _TAPS = 3
 _POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 0.5, -2)}
@@ -76,13 +80,13 @@ class WinogradUpsampling(nn.Module):
         )
         return (y[:, : 2 * height, : 2 * width] + self.bias).permute(0, 3, 1, 2)
 
-    def _add(self, name: str, value: npt.NDArray[np.floating]) -> None:
+    def _add(self, name: str, value: Matrix) -> None:
         self.register_buffer(name, torch.from_numpy(value).float().contiguous())
 
 
 def winograd_matrices(
     tile: int,
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Matrix, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Returns A, G, B so that A ((G taps) * (B x)) is the correlation of x with three taps.
 
     Args:
@@ -101,13 +105,13 @@ def winograd_matrices(
     return outputs.T, taps, np.linalg.inv(inputs).T
 
 
-def _at_points(tile: int, coefficients: int) -> npt.NDArray[np.floating]:
+def _at_points(tile: int, coefficients: int) -> Matrix:
     """Returns what evaluates a polynomial of so many coefficients; infinity takes the highest."""
     finite = np.vander(np.array(_POINTS[tile], np.float64), coefficients, increasing=True)
     return np.vstack([finite, np.eye(coefficients)[-1]])
 
 
-def _phases() -> npt.NDArray[np.floating]:
+def _phases() -> Matrix:
     """Returns [phase, tap, k]: output 2 j + phase reads input j - 1 + tap by kernel[k]."""
     phases = np.zeros((2, _TAPS, 5))
     for phase, tap, k in ((0, 0, 3), (0, 1, 1), (1, 0, 4), (1, 1, 2), (1, 2, 0)):
