@@ -102,7 +102,8 @@ def winograd_matrices(
     """
     # Correlation is the transpose of the product of polynomials, which is pointwise at points.
     outputs, taps, inputs = (_at_points(tile, n) for n in (tile, _TAPS, tile + _TAPS - 1))
-    return outputs.T, taps, np.linalg.inv(inputs).T
+    to_points: Matrix = np.linalg.inv(inputs).T
+    return outputs.T, taps, to_points
 
 
 def _at_points(tile: int, coefficients: int) -> Matrix:

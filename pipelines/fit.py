@@ -33,10 +33,9 @@ from pipelines.runner_arguments import (
     runner_options_from,
 )
 from runners.errors import JobStoppedError
+from runners.job import Job, RunnerOptions
 from runners.local import (
     STOPPED_EXIT_CODE,
-    LocalOptions,
-    run_locally,
     set_up_process,
 )
 from schemas import storage
@@ -67,7 +66,7 @@ class FitJobConfig:
     inputs: tuple[str, ...]
     held_out: tuple[str, ...]
     fit: FitConfig
-    runner: LocalOptions
+    runner: RunnerOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,19 +185,23 @@ def run(config: FitJobConfig) -> int:
     """
     files = files_to_fit(config)
     try:
-        run_locally(
-            lambda pipeline, progress: build(
-                pipeline,
-                files=[file.uri for file in files],
-                fit=replace(config.fit, progress=progress),
-            ),
-            options=config.runner,
-            total_tracks=len(files),
-            total_bytes=sum(file.size_bytes for file in files),
+        outcome = config.runner.run(
+            Job(
+                name="fit",
+                build=lambda pipeline, progress: build(
+                    pipeline,
+                    files=[file.uri for file in files],
+                    fit=replace(config.fit, progress=progress),
+                ),
+                total_tracks=len(files),
+                total_bytes=sum(file.size_bytes for file in files),
+            )
         )
     except JobStoppedError:
         print("Stopped; nothing was written.")
         return STOPPED_EXIT_CODE
+    if not outcome.finished:
+        return 0
     print(f"wrote {config.fit.output}")
     if config.held_out:
         figures = json.dumps(measure(config), indent=1, sort_keys=True)

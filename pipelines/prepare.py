@@ -24,10 +24,9 @@ from pipelines.runner_arguments import (
 )
 from pipelines.summary import print_summary
 from runners.errors import JobStoppedError
+from runners.job import Job, RunnerOptions
 from runners.local import (
     STOPPED_EXIT_CODE,
-    LocalOptions,
-    run_locally,
     set_up_process,
 )
 from schemas import storage
@@ -67,7 +66,7 @@ class PrepareConfig:
     output: str
     parts: str
     recipe: DatasetRecipe
-    runner: LocalOptions
+    runner: RunnerOptions
     new_version: bool = False
     max_failure_rate: float = 0.1
     retry_of: str | None = None
@@ -142,7 +141,7 @@ def build(
     weights = tuple(sorted(models.weights.items()))
     retry = config.retry_of is not None
     listed = pipeline | "ListTracks" >> ListTracks(config.inputs, only_files=retry)
-    encoded = listed["tracks"] | "EncodeTracks" >> EncodeTrack(
+    encode = EncodeTrack(
         EncodeTrackConfig(
             recipe=config.recipe.encode,
             weights=weights,
@@ -151,7 +150,8 @@ def build(
             start_process=set_up_process,
             redo_failed_clips=retry,
         )
-    )
+    ).with_resource_hints(**config.runner.encode_hints)
+    encoded = listed["tracks"] | "EncodeTracks" >> encode
     known = pipeline | "ReadKnownTracks" >> ReadKnownTracks(
         config.retry_of, except_uris=config.inputs
     )
@@ -203,19 +203,23 @@ def run(config: PrepareConfig) -> int:
     models = load_models(config.recipe.encode)
     check_output(config)
     try:
-        counters = run_locally(
-            lambda pipeline, progress: build(
-                pipeline, config=config, models=models, progress=progress
-            ),
-            options=config.runner,
-            total_tracks=tracks,
-            total_bytes=size_bytes,
+        outcome = config.runner.run(
+            Job(
+                name="prepare",
+                build=lambda pipeline, progress: build(
+                    pipeline, config=config, models=models, progress=progress
+                ),
+                total_tracks=tracks,
+                total_bytes=size_bytes,
+            )
         )
     except JobStoppedError:
         print("Stopped. What is done is kept: run the same command again to go on.")
         return STOPPED_EXIT_CODE
+    if not outcome.finished:
+        return 0
     manifest = read_manifest(config.output)
-    print_summary(manifest, counters=counters, output=config.output)
+    print_summary(manifest, counters=outcome.counters, output=config.output)
     return exit_code(manifest, max_failure_rate=config.max_failure_rate)
 
 

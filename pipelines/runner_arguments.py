@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import Any
 
-from runners.local import MODES, LocalOptions
+from runners.job import RunnerOptions
+from runners.local import LocalOptions
+
+RUNNERS: Mapping[str, type[Any]] = {"local": LocalOptions}
+_BEAM_ARGS = "beam_args"
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of the runner."""
-    group = parser.add_argument_group("runner", "what follows -- goes to Beam")
-    group.add_argument(
-        "--workers", type=int, default=LocalOptions().workers, help="0 takes one per core"
-    )
-    group.add_argument("--mode", choices=MODES, default=LocalOptions().mode)
+    """Adds `--runner` and a flag for each field of the options of each runner."""
+    parser.add_argument("--runner", choices=tuple(RUNNERS), default="local")
+    added = set()
+    for name, options in RUNNERS.items():
+        group = parser.add_argument_group(f"--runner {name}", "what follows -- goes to Beam")
+        for field in _flags(options):
+            if field.name not in added:
+                _add_flag(group, field)
+            added.add(field.name)
 
 
 def parse_arguments(
@@ -29,10 +38,41 @@ def parse_arguments(
     return args
 
 
-def runner_options_from(args: argparse.Namespace) -> LocalOptions:
+def runner_options_from(args: argparse.Namespace) -> RunnerOptions:
     """Returns the options that the flags describe.
 
     Raises:
-        ValueError: A value is outside its range.
+        ValueError: A value is outside its range, or a flag is that of another runner.
     """
-    return LocalOptions(workers=args.workers, mode=args.mode, beam_args=tuple(args.beam_args))
+    options = RUNNERS[args.runner]
+    own = {field.name for field in _flags(options)}
+    everyones = {field.name for other in RUNNERS.values() for field in _flags(other)}
+    given = {name: value for name, value in vars(args).items() if name in everyones}
+    for name in sorted(given.keys() - own):
+        raise ValueError(f"{_flag(name)} is not a flag of --runner {args.runner}")
+    chosen: RunnerOptions = options(**given, beam_args=tuple(args.beam_args))
+    return chosen
+
+
+def _flags(options: type[Any]) -> list[Field[Any]]:
+    return [field for field in fields(options) if field.name != _BEAM_ARGS]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _add_flag(group: argparse._ArgumentGroup, field: Field[Any]) -> None:
+    """Adds a flag that is left out of the parsed ones unless it is given."""
+    default = "" if field.default is MISSING else field.default
+    shared = {
+        "dest": field.name,
+        "default": argparse.SUPPRESS,
+        "help": field.metadata.get("help"),
+    }
+    if isinstance(default, bool):
+        group.add_argument(_flag(field.name), action="store_true", **shared)
+        return
+    group.add_argument(
+        _flag(field.name), type=type(default), choices=field.metadata.get("choices"), **shared
+    )

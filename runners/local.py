@@ -13,9 +13,9 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import apache_beam as beam
@@ -24,6 +24,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from models.allocator import keep_freed_memory
 from runners.errors import JobFailedError, JobStoppedError
+from runners.job import Job, Outcome, counters_of, first_cause
 from runners.progress_bar import ProgressBar
 from transforms.progress import STOP_NAME
 
@@ -49,8 +50,8 @@ class LocalOptions:
         ValueError: An option is outside its range.
     """
 
-    workers: int = 0
-    mode: str = "multi_threading"
+    workers: int = field(default=0, metadata={"help": "0 takes one per core"})
+    mode: str = field(default="multi_threading", metadata={"choices": MODES})
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -66,6 +67,23 @@ class LocalOptions:
             return 1
         return self.workers or len(os.sched_getaffinity(0))
 
+    @property
+    def encode_hints(self) -> Mapping[str, str]:
+        """None: a hint would only split the stages."""
+        return {}
+
+    def beam_options(self) -> list[str]:
+        """Returns these options as Beam's flags."""
+        return [
+            f"--direct_running_mode={self.mode}",
+            f"--direct_num_workers={self.worker_count}",
+            *self.beam_args,
+        ]
+
+    def run(self, job: Job) -> Outcome:
+        """Runs a job on this machine, see `run_locally`."""
+        return run_locally(job, options=self)
+
 
 def set_up_process() -> None:
     """Prepares a process that runs models, before the first one is loaded.
@@ -79,57 +97,37 @@ def set_up_process() -> None:
     torch.set_num_threads(1)
 
 
-def run_locally(
-    build: Callable[[beam.Pipeline, str], None],
-    *,
-    options: LocalOptions,
-    total_tracks: int,
-    total_bytes: int,
-) -> Mapping[str, int]:
-    """Builds and runs a pipeline and returns its counters by name.
+def run_locally(job: Job, *, options: LocalOptions) -> Outcome:
+    """Builds and runs a job, shows how far it is, and returns how it ended.
 
     Beam prints the traceback of each failing worker; here the first cause is told instead, and the
     tracebacks are logged for `singsong --debug`.
-
-    Args:
-        build: Takes the pipeline and the folder that progress is reported to.
-        options: How to use this machine.
-        total_tracks: How many tracks there are to show progress for.
-        total_bytes: How large they are together.
 
     Raises:
         JobStoppedError: Ctrl-C.
         JobFailedError: A step failed for good.
     """
     folder = Path(tempfile.mkdtemp(prefix="singsong-progress-"))
-    bar = ProgressBar(folder, total_tracks=total_tracks, total_bytes=total_bytes)
+    bar = ProgressBar(folder, total_tracks=job.total_tracks, total_bytes=job.total_bytes)
     complaints = folder / "stderr.txt"
     try:
         with _stopping_on_interrupt(folder), bar, _stderr_to(complaints):
-            pipeline = beam.Pipeline(runner=FnApiRunner(), options=_beam_options(options))
-            build(pipeline, str(folder))
+            pipeline = beam.Pipeline(
+                runner=FnApiRunner(), options=PipelineOptions(options.beam_options())
+            )
+            job.build(pipeline, str(folder))
             result = pipeline.run()
             result.wait_until_finish()
-        return _counters(result)
+        return Outcome(counters=counters_of(result))
     except Exception as error:
         if (folder / STOP_NAME).exists():
             raise JobStoppedError("stopped") from None
         _LOGGER.debug(
             "the pipeline failed: %s", complaints.read_text(errors="replace"), exc_info=True
         )
-        raise JobFailedError(_cause(error)) from error
+        raise JobFailedError(first_cause(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _beam_options(options: LocalOptions) -> PipelineOptions:
-    return PipelineOptions(
-        [
-            f"--direct_running_mode={options.mode}",
-            f"--direct_num_workers={options.worker_count}",
-            *options.beam_args,
-        ]
-    )
 
 
 @contextmanager
@@ -183,26 +181,3 @@ def _stop_when_told(ears: int, folder: Path) -> None:
         if (folder / STOP_NAME).exists():
             os._exit(STOPPED_EXIT_CODE)
         (folder / STOP_NAME).touch()
-
-
-def _counters(result: beam.runners.runner.PipelineResult) -> dict[str, int]:
-    counters: dict[str, int] = {}
-    for counter in result.metrics().query()["counters"]:
-        name = counter.key.metric.name
-        counters[name] = counters.get(name, 0) + counter.committed
-    return counters
-
-
-def _cause(error: BaseException) -> str:
-    """Returns the first line that says what went wrong; Beam wraps it in tracebacks."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if _names_an_error(line)]
-    text = (told or lines or [type(error).__name__])[-1 if told else 0]
-    return text.partition(" [while running")[0].removeprefix("RuntimeError: ")
-
-
-def _names_an_error(line: str) -> bool:
-    head = line.partition(":")[0]
-    return head.replace(".", "").replace("_", "").isalnum() and head.endswith(
-        ("Error", "Exception")
-    )

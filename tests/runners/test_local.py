@@ -1,12 +1,18 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
 
 from runners.errors import JobFailedError
-from runners.local import LocalOptions, run_locally
+from runners.job import Job
+from runners.local import LocalOptions
 from runners.progress_bar import describe, seconds_left
 from transforms.progress import Progress, ProgressLog, ProgressReader, StoppedError
+
+
+def job(build: Callable[[beam.Pipeline, str | None], object]) -> Job:
+    return Job(name="test", build=build, total_tracks=1, total_bytes=1)
 
 
 def explode(element: int) -> int:
@@ -16,11 +22,8 @@ def explode(element: int) -> int:
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
 def test_the_first_cause_is_told_in_a_line(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(JobFailedError) as failure:
-        run_locally(
-            lambda pipeline, progress: pipeline | beam.Create([7]) | beam.Map(explode),
-            options=LocalOptions(mode=mode, workers=2),
-            total_tracks=1,
-            total_bytes=1,
+        LocalOptions(mode=mode, workers=2).run(
+            job(lambda pipeline, progress: pipeline | beam.Create([7]) | beam.Map(explode))
         )
     assert "element 7 is wrong" in str(failure.value)
     assert "\n" not in str(failure.value)
@@ -32,13 +35,10 @@ def test_counters_come_back_by_name() -> None:
         beam.metrics.Metrics.counter("test", "elements").inc(element)
         return element
 
-    counters = run_locally(
-        lambda pipeline, progress: pipeline | beam.Create([1, 2, 3]) | beam.Map(count),
-        options=LocalOptions(mode="in_memory"),
-        total_tracks=1,
-        total_bytes=1,
+    outcome = LocalOptions(mode="in_memory").run(
+        job(lambda pipeline, progress: pipeline | beam.Create([1, 2, 3]) | beam.Map(count))
     )
-    assert counters["elements"] == 6
+    assert outcome.counters["elements"] == 6
 
 
 @pytest.mark.parametrize("wrong", [{"workers": -1}, {"mode": "direct"}])

@@ -1,0 +1,87 @@
+"""What every runner takes and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import apache_beam as beam
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a runner runs.
+
+    Attributes:
+        name: The command, which names the job where jobs have names.
+        build: Adds the job to a pipeline. Takes the pipeline, and the folder of this machine that
+            progress is reported to, or None where the workers do not share it.
+        total_tracks: How many tracks there are to show progress for.
+        total_bytes: How large they are together.
+    """
+
+    name: str
+    build: Callable[[beam.Pipeline, str | None], object]
+    total_tracks: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        finished: Whether its work is done; a job that was only submitted goes on without us.
+        counters: Beam's counters by name.
+    """
+
+    finished: bool = True
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+class RunnerOptions(Protocol):
+    """What the options of each runner have.
+
+    They are small and strict frozen dataclasses. Each field but `beam_args` is a flag of that name,
+    whose metadata may hold "help" and "choices".
+    """
+
+    @property
+    def encode_hints(self) -> Mapping[str, str]:
+        """Beam's resource hints for the transform that runs the models."""
+
+    def beam_options(self) -> list[str]:
+        """Returns these options as Beam's flags."""
+
+    def run(self, job: Job) -> Outcome:
+        """Runs a job, shows how far it is, and returns how it ended.
+
+        Raises:
+            JobStoppedError: Ctrl-C.
+            JobFailedError: A step failed for good.
+        """
+
+
+def counters_of(result: beam.runners.runner.PipelineResult) -> dict[str, int]:
+    """Returns the counters of a finished pipeline by name."""
+    counters: dict[str, int] = {}
+    for counter in result.metrics().query()["counters"]:
+        name = counter.key.metric.name
+        counters[name] = counters.get(name, 0) + counter.committed
+    return counters
+
+
+def first_cause(error: BaseException) -> str:
+    """Returns the first line that says what went wrong; Beam wraps it in tracebacks."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if _names_an_error(line)]
+    text = (told or lines or [type(error).__name__])[-1 if told else 0]
+    return text.partition(" [while running")[0].removeprefix("RuntimeError: ")
+
+
+def _names_an_error(line: str) -> bool:
+    head = line.partition(":")[0]
+    return head.replace(".", "").replace("_", "").isalnum() and head.endswith(
+        ("Error", "Exception")
+    )
