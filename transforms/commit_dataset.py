@@ -79,7 +79,7 @@ def commit_dataset(
         origin: Where models and parts were found.
 
     Raises:
-        AccountingError: The sums do not add up; nothing is committed.
+        AccountingError: The sums do not add up, or a shard is gone; nothing is committed.
         OSError: The place cannot be written; nothing is committed.
     """
     failed = [
@@ -94,6 +94,7 @@ def commit_dataset(
     ]
     everything = sorted([*tracks, *failed], key=lambda track: (track.uri, track.track_id))
     check_sums(everything, shards, listed)
+    check_present(dataset, shards)
     manifest = Manifest(
         recipe=recipe_json(recipe),
         weights=dict(weights),
@@ -135,6 +136,23 @@ def check_sums(tracks: Sequence[TrackSummary], shards: Sequence[ShardEntry], lis
     missing = {split for split, clips in kept.items() if clips} - {split for split, _ in written}
     if missing:
         raise AccountingError(f"no shard was written for the splits {sorted(missing)}")
+
+
+def check_present(dataset: str, shards: Sequence[ShardEntry]) -> None:
+    """Checks that nobody removed a shard between its writing and the commit.
+
+    Another job with the same output sweeps away what no version lists when it commits.
+
+    Raises:
+        AccountingError: A shard is missing.
+    """
+    present = set(storage.list_files(storage.join(dataset, SHARDS_FOLDER)))
+    missing = {shard.path for shard in shards} - {f"{SHARDS_FOLDER}/{name}" for name in present}
+    if missing:
+        raise AccountingError(
+            f"{min(missing)} was written and is gone: is another job writing to {dataset}? "
+            "Run the same command again when it has ended; the parts are kept"
+        )
 
 
 def count(tracks: Sequence[TrackSummary]) -> dict[str, Any]:

@@ -1,9 +1,17 @@
+from pathlib import Path
+
 import pytest
 
 from schemas.elements import TrackSummary
 from schemas.manifest import ShardEntry
 from schemas.recipe import DatasetRecipe
-from transforms.commit_dataset import AccountingError, check_sums, count, count_splits
+from transforms.commit_dataset import (
+    AccountingError,
+    check_present,
+    check_sums,
+    count,
+    count_splits,
+)
 
 
 def track(uri: str, *, kept: int = 0, status: str = "encoded", **rest: object) -> TrackSummary:
@@ -42,6 +50,17 @@ def test_sums_that_add_up_pass() -> None:
 def test_anything_lost_or_doubled_is_an_error(tracks, shards, listed, complaint) -> None:
     with pytest.raises(AccountingError, match=complaint):
         check_sums(tracks, shards, listed)
+
+
+def test_a_shard_that_another_job_swept_away_is_missed(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    entries = [shard(1, name=f"shards/{name}") for name in "ab"]
+    for entry in entries:
+        (tmp_path / entry.path).touch()
+    check_present(str(tmp_path), entries)
+    (tmp_path / "shards" / "b").unlink()
+    with pytest.raises(AccountingError, match="shards/b was written and is gone"):
+        check_present(str(tmp_path), entries)
 
 
 def test_counts_name_reasons() -> None:

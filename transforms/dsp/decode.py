@@ -22,10 +22,10 @@ from schemas.errors import CorruptAudioError, EmptyFileError, NotAudioError, Unr
 from transforms.dsp.decode_framing import scan_ogg
 from transforms.dsp.decode_libsndfile import NotForLibsndfileError, open_with_libsndfile
 from transforms.dsp.decode_process import open_with_ffmpeg
-from transforms.dsp.decode_source import DecodeLimits, Source
+from transforms.dsp.decode_source import DecodeLimits, Source, average_channels
 from transforms.dsp.resample import resample_blocks
 
-__all__ = ["DEFAULT_LIMITS", "DecodeLimits", "stream_mono"]
+__all__ = ["DEFAULT_LIMITS", "DecodeLimits", "read_channels", "stream_mono"]
 
 DEFAULT_LIMITS = DecodeLimits()
 # What is wrong with this machine and not with the file.
@@ -80,20 +80,48 @@ def stream_mono(
     return _stream(path, rate_hz, limits, block_frames)
 
 
+def read_channels(
+    path: str, *, limits: DecodeLimits = DEFAULT_LIMITS, block_frames: int = 1 << 16
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Returns the audio of a file as it is, whole in memory, and its sample rate.
+
+    Args:
+        path: As in `stream_mono`.
+        limits: What decoding may cost.
+        block_frames: The most frames to decode at once.
+
+    Returns:
+        float32 [channels, samples], and samples per second.
+
+    Raises:
+        ClipError: As `stream_mono`.
+    """
+    with _source(path, limits, block_frames) as source:
+        blocks = [frames.T.copy() for frames in source.blocks]
+    if not blocks:
+        raise EmptyFileError("the file decodes to no samples")
+    return np.concatenate(blocks, axis=1), source.rate_hz
+
+
 def _stream(
     path: str, rate_hz: int, limits: DecodeLimits, block_frames: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     any_samples = False
-    with contextlib.ExitStack() as stack:
-        fd = _open_file(path)
-        stack.callback(os.close, fd)
-        source = _open_source(stack, fd, limits, block_frames)
-        blocks = resample_blocks(source.blocks, from_hz=source.rate_hz, to_hz=rate_hz)
-        for block in blocks:
+    with _source(path, limits, block_frames) as source:
+        mono = map(average_channels, source.blocks)
+        for block in resample_blocks(mono, from_hz=source.rate_hz, to_hz=rate_hz):
             any_samples = True
             yield block
     if not any_samples:
         raise EmptyFileError("the file decodes to no samples")
+
+
+@contextlib.contextmanager
+def _source(path: str, limits: DecodeLimits, block_frames: int) -> Iterator[Source]:
+    with contextlib.ExitStack() as stack:
+        fd = _open_file(path)
+        stack.callback(os.close, fd)
+        yield _open_source(stack, fd, limits, block_frames)
 
 
 def _open_source(

@@ -17,7 +17,6 @@ from transforms.dsp.decode_framing import scan_mpeg
 from transforms.dsp.decode_source import (
     DecodeLimits,
     Source,
-    average_channels,
     check_rate,
     frames_per_block,
 )
@@ -129,7 +128,7 @@ def _blocks(
         if not len(got):
             break
         done += len(got)
-        yield average_channels(got)
+        yield got
     promise.check(done)
 
 

@@ -29,7 +29,6 @@ from schemas.errors import (
 from transforms.dsp.decode_source import (
     DecodeLimits,
     Source,
-    average_channels,
     check_rate,
     frames_per_block,
 )
@@ -143,7 +142,7 @@ def _blocks(
         data = pipe.read(min(size, frames) * channels * 2)
         frames -= min(size, frames)
         values = np.frombuffer(data, "<i2").reshape(-1, channels)
-        yield average_channels(np.divide(values, 32768, dtype=np.float32))
+        yield np.divide(values, 32768, dtype=np.float32)
 
 
 class _Pipe:

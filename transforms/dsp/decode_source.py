@@ -56,7 +56,7 @@ class Source:
 
     Attributes:
         rate_hz: Samples per second, within `MIN_RATE_HZ` and `MAX_RATE_HZ`.
-        blocks: Consecutive float32 [samples], mono.
+        blocks: Consecutive float32 [frames, channels], each valid until the next is asked for.
     """
 
     rate_hz: int

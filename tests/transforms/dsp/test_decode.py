@@ -12,8 +12,10 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.errors import EmptyFileError
 from tests import audio_files as files
 from tests.decoding import decode
+from transforms.dsp.decode import read_channels
 
 LOSSLESS = {
     "wav": ("WAV", "PCM_16"),
@@ -97,6 +99,26 @@ def test_channels_are_averaged(tmp_path: Path, channels: int) -> None:
     audio = files.music(0.3, channels=channels)
     path = files.write_wav(tmp_path / "a", audio, subtype="FLOAT")
     np.testing.assert_allclose(decode(path), audio.mean(axis=0, dtype=np.float64), atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["wav", "webm"])
+def test_channels_can_be_kept(tmp_path: Path, kind: str) -> None:
+    audio = files.music(1.0, channels=2, rate_hz=48000)
+    path = files.write_wav(tmp_path / "a.wav", audio, 48000)
+    if kind == "webm":
+        path = files.write_with_ffmpeg(
+            tmp_path / "a.webm", audio, *WITH_FFMPEG["webm"], rate_hz=48000
+        )
+    kept, rate_hz = read_channels(os.fspath(path))
+    assert (rate_hz, kept.dtype, len(kept)) == (48000, np.float32, 2)
+    assert np.abs(kept[:, :40_000] - audio[:, :40_000]).max() < (1e-4 if kind == "wav" else 0.3)
+    assert np.corrcoef(kept[0, :40_000], audio[0, :40_000])[0, 1] > 0.98
+
+
+def test_no_samples_are_no_channels(tmp_path: Path) -> None:
+    path = files.write_wav(tmp_path / "a.wav", np.zeros((2, 0), np.float32))
+    with pytest.raises(EmptyFileError, match="no samples"):
+        read_channels(os.fspath(path))
 
 
 def test_seventeen_channels_are_averaged_too(tmp_path: Path) -> None:
