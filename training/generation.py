@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from training.decoding import FREE, sample_tokens
+from training.song_windows import InstrumentalCodes, WindowLayout, force_overlap, join_windows
 from training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
-from training.windows import InstrumentalCodes, WindowLayout, force_overlap, join_windows
 from transforms.dsp.seeds import generator
 
 
@@ -158,11 +158,11 @@ def evaluation_mode(model: Any) -> Iterator[None]:
 
 
 def _fine_chunks(
-    model: Any, coarse: TokenArray, *, ranges: TokenArray, uniforms: torch.Tensor, **how: Any
+    model: Any, coarse: IntArray, *, ranges: TokenArray, uniforms: torch.Tensor, **how: Any
 ) -> TokenArray:
     """Returns the fine tokens of chunks, int64 [chunks, fine positions]."""
     forced = torch.full((len(coarse), len(ranges)), FREE, device=model.lm_head.weight.device)
-    forced[:, : coarse.shape[1]] = torch.from_numpy(coarse)
+    forced[:, : coarse.shape[1]] = torch.from_numpy(coarse.astype(np.int64))
     with evaluation_mode(model):
         tokens = sample_tokens(model, forced=forced, ranges=ranges, uniforms=uniforms, **how)
     found: TokenArray = tokens[:, coarse.shape[1] :].cpu().numpy()

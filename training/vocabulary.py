@@ -51,14 +51,15 @@ class TokenBlock:
         """The token of code 0 of each codebook, int64 [codebooks]."""
         return self.first + self.codebook_size * np.arange(self.codebooks, dtype=np.int64)
 
-    def tokens(self, codes: IntArray) -> TokenArray:
+    def tokens(self, codes: IntArray, dtype: npt.DTypeLike = np.int64) -> IntArray:
         """Returns the tokens of codes, frame by frame.
 
         Args:
             codes: Integers [..., frames, codebooks] below `codebook_size`.
+            dtype: A type that holds every token.
 
         Returns:
-            int64 [..., frames * codebooks]: t0q0, t0q1, ..., t1q0, ...
+            `dtype` [..., frames * codebooks]: t0q0, t0q1, ..., t1q0, ...
 
         Raises:
             ValueError: The number of codebooks is another.
@@ -71,8 +72,10 @@ class TokenBlock:
         """
         if codes.shape[-1] != self.codebooks:
             raise ValueError(f"codes must have {self.codebooks} codebooks, found {codes.shape[-1]}")
-        tokens: TokenArray = codes + self.offsets
-        return tokens.reshape(*codes.shape[:-2], codes.shape[-2] * self.codebooks)
+        frames = codes.shape[-2]
+        tokens = codes.astype(dtype).reshape(*codes.shape[:-2], frames * self.codebooks)
+        tokens += np.tile(self.offsets.astype(dtype), frames)
+        return tokens
 
     def codes(self, tokens: IntArray) -> TokenArray:
         """Returns the codes that `tokens` took.
@@ -165,7 +168,7 @@ class Vocabulary:
         """Number of different tokens."""
         return self.coarse.end
 
-    def semantic_tokens(self, codes: IntArray) -> TokenArray:
+    def semantic_tokens(self, codes: IntArray) -> IntArray:
         """Returns int64 [..., frames] for semantic codes [..., frames]."""
         return self.semantic.tokens(codes[..., None])
 
@@ -177,7 +180,7 @@ class Vocabulary:
         """
         return self.semantic.codes(tokens)[..., 0]
 
-    def coarse_tokens(self, codes: IntArray) -> TokenArray:
+    def coarse_tokens(self, codes: IntArray) -> IntArray:
         """Returns the tokens of the coarse codebooks, frame by frame.
 
         Args:
