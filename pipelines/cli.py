@@ -16,6 +16,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "dataset": ("pipelines.dataset", "show, verify or preview a dataset"),
     "listen": ("pipelines.listen", "make a page to hear what the codes of a dataset hold"),
     "fit": ("pipelines.fit", "fit the codebooks of the lite models, or of a semantic encoder"),
+    "train": ("pipelines.train", "train a model on a dataset"),
     "demo-songs": ("pipelines.demo_songs", "synthesise songs with known stems, key and tempo"),
     "calibrate-rms": ("pipelines.calibrate_rms", "count MUSDB18 clips for a grid of windows"),
 }

@@ -21,9 +21,8 @@ import soundfile
 from evaluation.listening_page import ListeningClip, Sound, write_listening_page
 from models.bundle import Models, load_models
 from schemas import storage
-from schemas.manifest import Manifest, read_manifest
+from schemas.manifest import Manifest, manifest_fields, read_manifest
 from schemas.recipe import EncodeRecipe, recipe_from_json
-from transforms.records.verify import manifest_fields
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from schemas import storage
 from schemas.names import MANIFEST_NAME, version_path
-from schemas.recipe import json_digest
-from schemas.records import SCHEMA_VERSION
+from schemas.recipe import json_digest, recipe_from_json
+from schemas.records import SCHEMA_VERSION, Geometry, RecordField, record_fields, shard_fields
 
 
 class DatasetError(Exception):
@@ -133,6 +133,12 @@ class Manifest:
             if table.path.rpartition("/")[2].startswith(f"{name}-"):
                 return table
         raise DatasetError(f"the manifest lists no table {name!r}")
+
+
+def manifest_fields(manifest: Manifest) -> list[RecordField]:
+    """Returns the fields of the shards of a dataset."""
+    recipe = recipe_from_json(manifest.recipe, manifest.origin)
+    return shard_fields(record_fields(recipe.encode, Geometry.from_json(manifest.geometry)))
 
 
 def read_manifest(dataset: str, version: str | None = None) -> Manifest:

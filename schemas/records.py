@@ -16,6 +16,9 @@ from schemas.geometry import AcousticGeometry, SemanticGeometry, clip_samples
 from schemas.recipe import EncodeRecipe
 
 SCHEMA_VERSION = 1
+ROWS_PER_GROUP = 256
+"""Records in each row group of a Parquet shard, fewer in the last: where a record lies is known
+from the number of rows alone."""
 
 ENCODED, DROPPED, FAILED = "encoded", "dropped", "failed"
 

@@ -13,9 +13,17 @@ MAY_IMPORT = {
     "models": {"schemas", "transforms.dsp"},
     "transforms": {"schemas", "transforms.dsp", "models"},
     "runners": {"schemas", "models", "transforms"},
-    "training": {"schemas", "models"},
+    "training": {"schemas", "transforms.dsp", "models"},
     "evaluation": {"schemas", "transforms.dsp", "models", "training"},
-    "pipelines": {"schemas", "transforms.dsp", "models", "transforms", "runners", "evaluation"},
+    "pipelines": {
+        "schemas",
+        "transforms.dsp",
+        "models",
+        "transforms",
+        "runners",
+        "training",
+        "evaluation",
+    },
 }
 NEVER_BEAM = ("schemas", "transforms.dsp", "models", "training", "evaluation")
 FILES = [

@@ -13,11 +13,9 @@ import pyarrow.parquet as pq
 from schemas import storage
 from schemas.manifest import FileEntry, ShardEntry
 from schemas.names import shard_path, table_path
-from schemas.records import RecordField, shard_fields, shard_schema
+from schemas.records import ROWS_PER_GROUP, RecordField, shard_fields, shard_schema
 from transforms.records import tfrecord
 from transforms.records.parts import read_rows
-
-_ROWS_PER_GROUP = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class _ParquetShard:
         )
 
     def write(self, table: pa.Table) -> None:
-        self._writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+        self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
 
     def close(self) -> None:
         self._writer.close()
@@ -167,10 +165,10 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     for table in tables:
         held.append(table)
         rows += table.num_rows
-        while rows >= _ROWS_PER_GROUP:
+        while rows >= ROWS_PER_GROUP:
             whole = pa.concat_tables(held)
-            yield whole.slice(0, _ROWS_PER_GROUP).combine_chunks()
-            held, rows = [whole.slice(_ROWS_PER_GROUP)], rows - _ROWS_PER_GROUP
+            yield whole.slice(0, ROWS_PER_GROUP).combine_chunks()
+            held, rows = [whole.slice(ROWS_PER_GROUP)], rows - ROWS_PER_GROUP
     if rows:
         yield pa.concat_tables(held).combine_chunks()
 

@@ -10,20 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas import storage
-from schemas.manifest import DatasetError, FileEntry, Manifest, ShardEntry
+from schemas.manifest import DatasetError, FileEntry, Manifest, ShardEntry, manifest_fields
 from schemas.names import SHARDS_FOLDER, TABLES_FOLDER
-from schemas.recipe import recipe_from_json
-from schemas.records import Geometry, RecordField, record_fields, shard_fields, shard_schema
+from schemas.records import RecordField, shard_schema
 from transforms.commit_dataset import listed_files
 from transforms.records import tfrecord
 
 _BATCH_ROWS = 256
-
-
-def manifest_fields(manifest: Manifest) -> list[RecordField]:
-    """Returns the fields of the shards of a dataset."""
-    recipe = recipe_from_json(manifest.recipe, manifest.origin)
-    return shard_fields(record_fields(recipe.encode, Geometry.from_json(manifest.geometry)))
 
 
 def verify_dataset(

@@ -1,0 +1,15 @@
+"""Datasets that several tests read and none changes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.code_dataset import write_dataset
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a dataset of 2000 small records in 3 uneven shards, 10 row groups."""
+    folder = tmp_path_factory.mktemp("small")
+    write_dataset(folder, clips=2000, shards=3)
+    return folder

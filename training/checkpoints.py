@@ -1,0 +1,226 @@
+"""Checkpoints that are there whole or not at all, whatever happens while one is written.
+
+A run's `checkpoints/` holds a folder for each step that was saved:
+
+    step-00005000/
+      model/                   opens with `from_pretrained`
+      optimizer.safetensors    state of the optimiser, by parameter
+      state.json               step, place in the data, metrics, config of the run
+
+It is written under another name and renamed. What is to be removed is renamed first, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from schemas.storage import TEMPORARY_PREFIX
+
+CHECKPOINTS_FOLDER = "checkpoints"
+MODEL_FOLDER = "model"
+_OPTIMIZER_NAME = "optimizer.safetensors"
+_STATE_NAME = "state.json"
+_STEP_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint on the disk.
+
+    Attributes:
+        folder: Where it is.
+        step: How many updates the model had.
+        loader: State of the loader: the place in the data.
+        metrics: What was measured at that step; empty if nothing was.
+        config: What the run does, as JSON values.
+    """
+
+    folder: Path
+    step: int
+    loader: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    config: Mapping[str, Any]
+
+    @property
+    def model(self) -> Path:
+        """Folder that opens with `from_pretrained`."""
+        return self.folder / MODEL_FOLDER
+
+
+def list_checkpoints(run: str | Path) -> list[Checkpoint]:
+    """Returns the checkpoints of a run, oldest first; none if there is no such run."""
+    folder = Path(run) / CHECKPOINTS_FOLDER
+    if not folder.is_dir():
+        return []
+    found = sorted(path for path in folder.iterdir() if _STEP_NAME.fullmatch(path.name))
+    return [_read(path) for path in found]
+
+
+def best_checkpoint(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:
+    """Returns the checkpoint with the lowest value of a metric, the earlier of equals, if any."""
+    measured = [checkpoint for checkpoint in checkpoints if metric in checkpoint.metrics]
+    return min(measured, key=lambda checkpoint: checkpoint.metrics[metric], default=None)
+
+
+def save_checkpoint(
+    run: str | Path,
+    *,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    loader: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    config: Mapping[str, Any],
+) -> Checkpoint:
+    """Writes a checkpoint; one of the same step is replaced.
+
+    Args:
+        run: Folder of the run.
+        model: A `transformers` model.
+        optimizer: Its optimiser.
+        step: How many updates the model had.
+        loader: State of the loader.
+        metrics: What was measured.
+        config: What the run does, as JSON values.
+
+    Raises:
+        OSError: The disk is full, or cannot be written. Checkpoints that were there remain.
+    """
+    folder = Path(run) / CHECKPOINTS_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary, final = _temporary(folder), folder / f"step-{step:08d}"
+    model.save_pretrained(temporary / MODEL_FOLDER)
+    save_file(_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER_NAME)
+    state = {
+        "step": step,
+        "loader": dict(loader),
+        "metrics": dict(metrics),
+        "config": dict(config),
+    }
+    (temporary / _STATE_NAME).write_text(json.dumps(state, indent=1) + "\n")
+    _flush(temporary)
+    if final.exists():
+        _remove(final)
+    temporary.rename(final)
+    _flush_folder(folder)
+    return _read(final)
+
+
+def restore_optimizer(
+    checkpoint: Checkpoint, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Gives the optimiser of a model the state that was saved.
+
+    Raises:
+        ValueError: The checkpoint is that of other parameters.
+    """
+    tensors = load_file(checkpoint.folder / _OPTIMIZER_NAME)
+    names = dict(_named(model))
+    if unknown := {name.rpartition("/")[0] for name in tensors} ^ set(names):
+        raise ValueError(f"{checkpoint.folder} is of another model: {sorted(unknown)[0]}")
+    for name, tensor in tensors.items():
+        parameter, _, key = name.rpartition("/")
+        state = optimizer.state[names[parameter]]
+        state[key] = int(tensor) if key == "step" else tensor.to(names[parameter].device)
+        state["RMS"] = 0
+
+
+def clean_up(run: str | Path) -> None:
+    """Removes what writing or removing a checkpoint left behind when it was killed."""
+    for path in (Path(run) / CHECKPOINTS_FOLDER).glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(path)
+
+
+def keep_only(run: str | Path, *, last: int, metric: str) -> None:
+    """Removes all checkpoints but the last ones and the best one.
+
+    Args:
+        run: Folder of the run.
+        last: How many of the last ones stay.
+        metric: The lowest value of it is the best.
+    """
+    checkpoints = list_checkpoints(run)
+    best = best_checkpoint(checkpoints, metric)
+    for checkpoint in checkpoints[:-last]:
+        if best is None or checkpoint.step != best.step:
+            _remove(checkpoint.folder)
+
+
+def find_model(place: str | Path, *, metric: str = "nll") -> Path:
+    """Returns the folder of a model: the place itself, or the best or else the last of a run.
+
+    Args:
+        place: Folder of a run, of a checkpoint or of a model.
+        metric: Decides which checkpoint of a run is the best.
+
+    Raises:
+        ValueError: There is no model.
+    """
+    for folder in (Path(place), Path(place) / MODEL_FOLDER):
+        if (folder / "config.json").is_file():
+            return folder
+    checkpoints = list_checkpoints(place)
+    if not checkpoints:
+        raise ValueError(f"{place} is no model, no checkpoint and no run with checkpoints")
+    return (best_checkpoint(checkpoints, metric) or checkpoints[-1]).model
+
+
+def _read(folder: Path) -> Checkpoint:
+    state = json.loads((folder / _STATE_NAME).read_text())
+    return Checkpoint(folder=folder, **state)
+
+
+def _named(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+
+
+def _optimizer_tensors(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}/{key}": torch.as_tensor(value).detach().cpu().contiguous()
+        for name, parameter in _named(model)
+        for key, value in optimizer.state[parameter].items()
+        if key != "RMS"  # of the parameter, measured anew at each step
+    }
+
+
+def _temporary(folder: Path) -> Path:
+    path = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    path.mkdir()
+    return path
+
+
+def _remove(folder: Path) -> None:
+    doomed = folder.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        else:
+            _flush_folder(path)
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

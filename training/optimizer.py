@@ -1,0 +1,47 @@
+"""Adafactor and the learning rate as in t5x."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from transformers.optimization import Adafactor
+
+
+def learning_rate(step: int, *, warmup_steps: int = 10_000) -> float:
+    """Returns the learning rate of a step: constant at first, then falling with the square root.
+
+    Args:
+        step: Number of updates before this one.
+        warmup_steps: How long it stays constant, and the inverse square of that constant.
+
+    Paper: 4.4, as in t5x; there is no ramp.
+
+    >>> [learning_rate(step) for step in (0, 10_000, 40_000)]
+    [0.01, 0.01, 0.005]
+    """
+    return 1 / math.sqrt(max(step, warmup_steps))
+
+
+def t5x_adafactor(parameters: Iterable[torch.nn.Parameter]) -> Any:
+    """Returns t5x's Adafactor: factored, clipped at 1, steps scaled by the size of a parameter.
+
+    Its learning rate is set at each step, in `param_groups`.
+
+    Paper: 4.4. Differs: not `torch.optim.Adafactor`, which adds t5x's 1e-30 in another place and so
+        turns the embedding of a token that a batch does not hold into NaN.
+    """
+    return Adafactor(
+        parameters,
+        lr=learning_rate(0),
+        eps=(1e-30, 1e-3),
+        clip_threshold=1.0,
+        decay_rate=-0.8,
+        beta1=None,
+        weight_decay=0.0,
+        scale_parameter=True,
+        relative_step=False,
+        warmup_init=False,
+    )

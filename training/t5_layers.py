@@ -1,0 +1,142 @@
+"""What both models change in T5: attention, positions, initialisation, logits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.models.t5.modeling_t5 import (
+    T5Attention,
+    T5LayerCrossAttention,
+    T5LayerNorm,
+    T5LayerSelfAttention,
+    T5PreTrainedModel,
+    T5Stack,
+)
+
+_TRUNCATED_STD = 0.87962566103423978
+"""Standard deviation of a standard normal distribution cut off at two."""
+
+
+def sinusoids(first: int, count: int, *, width: int, device: torch.device) -> torch.Tensor:
+    """Returns the fixed embeddings of positions.
+
+    Args:
+        first: The first position.
+        count: How many.
+        width: Size of an embedding; even, at least 4.
+        device: Where to.
+
+    Returns:
+        float32 [count, width]: sines in the first half, cosines in the second.
+
+    Paper: 4.4, fixed sinusoidal positions. Default: the form of MT3, whose authors these are: the
+        wavelengths go from 2 pi to 20000 pi.
+
+    >>> sinusoids(0, 1, width=4, device=torch.device("cpu")).tolist()
+    [[0.0, 0.0, 1.0, 1.0]]
+    """
+    half = width // 2
+    exponents = torch.arange(half, device=device, dtype=torch.float64) / (half - 1)
+    positions = torch.arange(first, first + count, device=device, dtype=torch.float64)
+    angles = positions[:, None] * torch.exp(-math.log(1e4) * exponents)
+    return torch.cat([angles.sin(), angles.cos()], -1).float()
+
+
+class UnbiasedAttention(T5Attention):
+    """T5's attention without position bias, so that fused kernels can run.
+
+    The base class adds a bias of zeros [1, heads, queries, keys] where there are no relative
+    positions, and with any bias flash attention is not to be had.
+    """
+
+    def __init__(self, config: Any, *, layer_idx: int, is_causal: bool) -> None:
+        super().__init__(config, layer_idx=layer_idx, is_causal=is_causal)
+        self.has_relative_attention_bias = True  # has the base class ask compute_bias for its bias
+
+    def compute_bias(self, *_args: Any, **_kwargs: Any) -> None:
+        """Returns no bias."""
+
+
+class Float32Linear(nn.Linear):
+    """A projection that is computed in float32 whatever autocast says, as t5x does its logits."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        """Returns float32 logits."""
+        with torch.autocast(input.device.type, enabled=False):
+            return nn.functional.linear(input.float(), self.weight.float())
+
+
+class T5xInitialised(T5PreTrainedModel):
+    """A T5 whose weights start as those of t5x.
+
+    Kernels are cut-off normal with variance 1 / inputs. The query's are divided by the square root
+    of the head's size, since T5 does not scale in attention. Embeddings are standard normal.
+
+    Paper: 4.4, as in t5x. Differs: `transformers` draws kernels from a normal distribution without
+        cut-off.
+    """
+
+    _keep_in_fp32_modules = None
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, T5LayerNorm):
+            init.ones_(module.weight)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight)
+        elif isinstance(module, nn.Linear):
+            _draw_kernel(module)
+        elif isinstance(module, T5Attention):
+            _draw_kernel(module.q, divided_by=math.sqrt(module.key_value_proj_dim))
+            if hasattr(module, "relative_attention_bias"):
+                weight = module.relative_attention_bias.weight
+                bound = math.sqrt(6 / sum(weight.shape))
+                init.uniform_(weight, -bound, bound)
+
+
+class SingsongStack(T5xInitialised, T5Stack):
+    """An encoder or a decoder with fixed sinusoidal or with relative positions.
+
+    Paper: 4.4; relative positions are the ablation RelPos.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        for index, block in enumerate(self.block):
+            for layer in block.layer:
+                if isinstance(layer, T5LayerCrossAttention):
+                    layer.EncDecAttention = UnbiasedAttention(
+                        config, layer_idx=index, is_causal=False
+                    )
+                elif isinstance(layer, T5LayerSelfAttention) and not config.relative_positions:
+                    layer.SelfAttention = UnbiasedAttention(
+                        config, layer_idx=index, is_causal=config.is_decoder
+                    )
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Returns what `T5Stack.forward` returns, with the positions added to the embeddings."""
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        if not self.config.relative_positions:
+            first = 0 if past_key_values is None else int(past_key_values.get_seq_length())
+            _, count, width = inputs_embeds.shape
+            positions = sinusoids(first, count, width=width, device=inputs_embeds.device)
+            inputs_embeds = inputs_embeds + positions.to(inputs_embeds.dtype)
+        return super().forward(
+            inputs_embeds=inputs_embeds, past_key_values=past_key_values, **kwargs
+        )
+
+
+def _draw_kernel(linear: nn.Linear, *, divided_by: float = 1.0) -> None:
+    std = 1 / (math.sqrt(linear.in_features) * _TRUNCATED_STD * divided_by)
+    init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std)
