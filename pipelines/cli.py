@@ -17,6 +17,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "listen": ("pipelines.listen", "make a page to hear what the codes of a dataset hold"),
     "fit": ("pipelines.fit", "fit the codebooks of the lite models, or of a semantic encoder"),
     "train": ("pipelines.train", "train a model on a dataset"),
+    "accompany": ("pipelines.accompany", "accompany a singer by a checkpoint"),
     "demo-songs": ("pipelines.demo_songs", "synthesise songs with known stems, key and tempo"),
     "calibrate-rms": ("pipelines.calibrate_rms", "count MUSDB18 clips for a grid of windows"),
 }

@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "schemas": set(),
     "transforms.dsp": {"schemas"},
     "models": {"schemas", "transforms.dsp"},
-    "transforms": {"schemas", "transforms.dsp", "models"},
+    "transforms": {"schemas", "transforms.dsp", "models", "training"},
     "runners": {"schemas", "models", "transforms"},
     "training": {"schemas", "transforms.dsp", "models"},
     "evaluation": {"schemas", "transforms.dsp", "models", "training"},

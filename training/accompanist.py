@@ -1,0 +1,295 @@
+"""A checkpoint that accompanies a singer: vocals in, an instrumental out, of any length.
+
+accompanist = Accompanist.load("run", fine="fine-run")
+instrumental = accompanist.accompany(vocals, sample_rate_hz=48000, seeds=[0, 1])
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.protocols import AcousticCodec, SemanticEncoder
+from models.registry import load_acoustic, load_semantic
+from models.weights import tensors_sha256
+from schemas.geometry import clip_samples
+from schemas.recipe import ModelSpec
+from training.accompaniment_model import AccompanimentModel
+from training.checkpoints import find_model
+from training.fine_model import FineModel
+from training.generation import accompany_codes, fine_codes
+from training.provenance import Provenance, read_provenance
+from training.song_windows import window_starts
+from training.vocabulary import TokenArray
+from transforms.dsp.noise import add_noise
+from transforms.dsp.resample import resample
+
+FloatArray = npt.NDArray[np.float32]
+HOP_FRACTION = 0.5
+"""How far apart windows start, as a part of their length. Paper: 6: 5 s of 10 s."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How codes are drawn.
+
+    Attributes:
+        temperature: Of the accompaniment model; 0 takes the most likely code.
+        fine_temperature: Of the fine model.
+
+    Raises:
+        ValueError: A temperature is negative.
+
+    Paper: 3.3; the fine one as AudioLM.
+    """
+
+    temperature: float = 0.85
+    fine_temperature: float = 0.6
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise ValueError(f"{name} must not be negative, found {value}")
+
+
+DEFAULT_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accompanist:
+    """The models that turn vocals into an instrumental.
+
+    Attributes:
+        model: Writes semantic and coarse codes.
+        provenance: What it was trained on.
+        acoustic: The codec of its dataset.
+        semantic: The semantic encoder of its dataset.
+        fine: Completes the coarse codes; None decodes the coarse ones alone.
+    """
+
+    model: AccompanimentModel
+    provenance: Provenance
+    acoustic: AcousticCodec
+    semantic: SemanticEncoder
+    fine: tuple[FineModel, Provenance] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str,
+        *,
+        fine: str | None = None,
+        acoustic: ModelSpec | None = None,
+        semantic: ModelSpec | None = None,
+        device: str = "cpu",
+    ) -> Accompanist:
+        """Returns what accompanies by a checkpoint.
+
+        Args:
+            checkpoint: Folder of a run of `singsong train accompaniment`, or of one of its models.
+            fine: The same of `singsong train fine`.
+            acoustic: Where the codec of the dataset is; None names no folder, as `lite`.
+            semantic: The same for the semantic encoder.
+            device: Where everything runs.
+
+        Raises:
+            ValueError: There is no checkpoint, the models behind the codes are others than those of
+                its dataset, or the fine model was trained on other codes.
+        """
+        folder, provenance = _find(checkpoint, wanted="featurization")
+        encode = provenance.recipe["encode"]
+        where = {
+            "device": device,
+            "dtype": encode["dtype"],
+            "batch_clips": encode["batch_clips"],
+        }
+        codec = load_acoustic(acoustic or _spec(encode["acoustic"]), **where)
+        encoder = load_semantic(semantic or _spec(encode["semantic"]), **where)
+        for role, found in (("acoustic", codec), ("semantic", encoder)):
+            if found.weights_sha256 != provenance.weights[role]:
+                raise ValueError(
+                    f"{checkpoint} was trained on codes of another {role} model "
+                    f"({provenance.weights[role][:12]}, this one is {found.weights_sha256[:12]}): "
+                    f"name its own with --{role}"
+                )
+        return cls(
+            model=AccompanimentModel.from_pretrained(folder).to(device).eval(),
+            provenance=provenance,
+            acoustic=codec,
+            semantic=encoder,
+            fine=_load_fine(fine, provenance, device) if fine else None,
+        )
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hex digest of all models that decide what comes out."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.fine is not None:
+            fine = self.fine[0].state_dict()
+            tensors |= {f"fine.{name}": value for name, value in fine.items()}
+        weights = {
+            "acoustic": self.acoustic.weights_sha256,
+            "semantic": self.semantic.weights_sha256,
+        }
+        return tensors_sha256({k: v.cpu() for k, v in tensors.items()}, settings=weights)
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of a window, that of a training clip."""
+        return self.provenance.clip_seconds
+
+    def tokens_to_draw(self, samples: int, *, sample_rate_hz: int) -> int:
+        """Returns how often `on_token` will be called for vocals of a length."""
+        windows = len(self._starts(samples / sample_rate_hz))
+        layout = self.provenance.window_layout(HOP_FRACTION)
+        coarse = self.provenance.vocabulary.coarse_codebooks
+        new = layout.semantic_hop + layout.coarse_hop * coarse
+        return layout.semantic_frames + layout.coarse_frames * coarse + (windows - 1) * new
+
+    def accompany(
+        self,
+        vocals: FloatArray,
+        *,
+        sample_rate_hz: int,
+        seeds: Sequence[int] = (0,),
+        sampling: Sampling = DEFAULT_SAMPLING,
+        on_token: Callable[[], None] | None = None,
+    ) -> FloatArray:
+        """Returns instrumentals to sing to, in time with the vocals.
+
+        Args:
+            vocals: float32 [samples], one voice or the mean of its channels.
+            sample_rate_hz: Its rate.
+            seeds: One for each instrumental that is wanted; the same seed gives the same one.
+            sampling: How codes are drawn.
+            on_token: Called after each position that the accompaniment model draws.
+
+        Returns:
+            float32 [seeds, samples] at the rate of the vocals.
+
+        Raises:
+            ValueError: The vocals are not [samples], empty or not finite, or there is no seed.
+
+        Paper: 3.3 and 6: the noise of training, windows of 10 s every 5 s, prompted by what was
+            generated before; the vocals themselves never pass through the codec.
+        """
+        _check_vocals(vocals)
+        codes = accompany_codes(
+            self.model,
+            [
+                np.repeat(window[None], len(seeds), 0)
+                for window in self._windows(vocals, sample_rate_hz)
+            ],
+            vocabulary=self.provenance.vocabulary,
+            layout=self.provenance.window_layout(HOP_FRACTION),
+            seeds=seeds,
+            temperature=sampling.temperature,
+            on_token=on_token,
+        )
+        acoustic = self._completed(codes.coarse, seeds, sampling)
+        audio = self.acoustic.decode(acoustic.astype(np.uint16))
+        rate_hz = self.acoustic.geometry.sample_rate_hz
+        samples = min(audio.shape[1], -(-len(vocals) * rate_hz // sample_rate_hz))
+        heard = resample(audio[:, :samples], from_hz=rate_hz, to_hz=sample_rate_hz)
+        result = np.zeros((len(seeds), len(vocals)), np.float32)
+        length = min(len(vocals), heard.shape[1])
+        result[:, :length] = heard[:, :length]
+        return result
+
+    def _completed(self, coarse: TokenArray, seeds: Sequence[int], how: Sampling) -> TokenArray:
+        if self.fine is None:
+            return coarse
+        model, provenance = self.fine
+        return fine_codes(
+            model,
+            coarse,
+            vocabulary=provenance.fine_vocabulary,
+            seeds=seeds,
+            chunk_frames=provenance.chunk_frames,
+            temperature=how.fine_temperature,
+        )
+
+    def _starts(self, seconds: float) -> list[int]:
+        """Returns where windows start, in samples of the codec."""
+        rate_hz = self.acoustic.geometry.sample_rate_hz
+        window = clip_samples(self.window_seconds, rate_hz)
+        length = max(1, round(seconds * rate_hz))
+        return window_starts(length, window=window, hop=round(window * HOP_FRACTION))
+
+    def _windows(self, vocals: FloatArray, sample_rate_hz: int) -> TokenArray:
+        """Returns what the model reads of each window, int64 [windows, positions]."""
+        windows = len(self._starts(len(vocals) / sample_rate_hz))
+        key = hashlib.sha256(vocals.tobytes()).hexdigest()
+        audio = {
+            rate_hz: self._cut(vocals, windows, from_hz=sample_rate_hz, to_hz=rate_hz, key=key)
+            for rate_hz in {
+                self.acoustic.geometry.sample_rate_hz,
+                self.semantic.geometry.sample_rate_hz,
+            }
+        }
+        return self.provenance.source_tokens(
+            semantic=self.semantic.encode(audio[self.semantic.geometry.sample_rate_hz]),
+            acoustic=self.acoustic.encode(audio[self.acoustic.geometry.sample_rate_hz]),
+        )
+
+    def _cut(
+        self, vocals: FloatArray, windows: int, *, from_hz: int, to_hz: int, key: str
+    ) -> FloatArray:
+        """Returns windows of the vocals with the noise of training, float32 [windows, samples]."""
+        size = clip_samples(self.window_seconds, to_hz)
+        hop = round(size * HOP_FRACTION)
+        audio = resample(vocals, from_hz=from_hz, to_hz=to_hz)[: hop * (windows - 1) + size]
+        padded = np.zeros(hop * (windows - 1) + size, np.float32)
+        padded[: len(audio)] = audio
+        encode = self.provenance.recipe["encode"]
+        sigma = encode["noise_sigma"] if self.provenance.view["noisy"] else 0.0
+        return np.stack(
+            [
+                add_noise(
+                    padded[index * hop : index * hop + size],
+                    sigma=sigma,
+                    seed=encode["noise_seed"],
+                    clip_id=f"{key} window {index}",
+                )
+                for index in range(windows)
+            ]
+        )
+
+
+def _check_vocals(vocals: FloatArray) -> None:
+    if vocals.ndim != 1 or not len(vocals):
+        raise ValueError(f"vocals must be [samples], found {list(vocals.shape)}")
+    if not np.isfinite(vocals).all():
+        raise ValueError("the vocals have samples that are NaN or infinite")
+
+
+def _load_fine(place: str, provenance: Provenance, device: str) -> tuple[FineModel, Provenance]:
+    folder, own = _find(place, wanted="crop_seconds")
+    if _acoustic(own) != _acoustic(provenance):
+        raise ValueError(f"{place} was trained on codes of another acoustic codec")
+    return FineModel.from_pretrained(folder).to(device).eval(), own
+
+
+def _acoustic(provenance: Provenance) -> tuple[Any, str]:
+    return provenance.geometry["acoustic"], provenance.weights["acoustic"]
+
+
+def _find(place: str, *, wanted: str) -> tuple[Path, Provenance]:
+    """Returns the folder of a model, after a look at which of the two models it is."""
+    folder = find_model(place)
+    provenance = read_provenance(folder)
+    if wanted not in provenance.view:
+        kind = "a fine" if wanted == "featurization" else "an accompaniment"
+        raise ValueError(f"{place} holds {kind} model, which is the other of the two")
+    return folder, provenance
+
+
+def _spec(value: dict[str, Any]) -> ModelSpec:
+    options = tuple(sorted(value["options"].items()))
+    return ModelSpec(name=value["name"], options=options)
