@@ -84,6 +84,14 @@ class T5xInitialised(T5PreTrainedModel):
 
     _keep_in_fp32_modules = None
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Returns False, as for a model of `transformers`, whose way to initialise this one keeps.
+
+        Otherwise modules without parameters of their own, such as attention, are passed over.
+        """
+        return False
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, T5LayerNorm):
