@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from transformers.utils.logging import disable_progress_bar
+
 from runners.errors import JobFailedError
 from schemas.recipe import DTYPES
 from training.featurization import FEATURIZATIONS
@@ -77,6 +79,7 @@ def run(config: TrainConfig, *, resume: bool) -> int:
         JobFailedError: The loss is not finite.
         OSError: A checkpoint cannot be written.
     """
+    disable_progress_bar()  # of writing weights
     try:
         result = train(config, resume=resume)
     except TrainingError as error:

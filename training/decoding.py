@@ -14,7 +14,7 @@ FREE = -1
 """Stands in a forced sequence where a token is to be drawn."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_tokens(
     model: Any,
     *,

@@ -22,7 +22,7 @@ from training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
 from transforms.dsp.seeds import generator
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def accompany_codes(
     model: Any,
     windows: Sequence[IntArray],
@@ -80,7 +80,7 @@ def accompany_codes(
     return join_windows(found, vocabulary=vocabulary, layout=layout)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fine_codes(
     model: Any,
     coarse: IntArray,

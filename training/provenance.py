@@ -144,7 +144,7 @@ def _comparable(provenance: Provenance) -> dict[str, Any]:
 
 def _meaning(provenance: Provenance) -> dict[str, Any]:
     return {
-        "weights": {role: provenance.weights[role] for role in ("acoustic", "semantic")},
+        "weights": {role: provenance.weights.get(role) for role in ("acoustic", "semantic")},
         "geometry": provenance.geometry,
         "clip_seconds": provenance.clip_seconds,
     }

@@ -59,8 +59,8 @@ class WindowLayout:
         semantic_hop, coarse_hop = semantic_frames * hop_fraction, coarse_frames * hop_fraction
         if semantic_hop % 1 or coarse_hop % 1:
             raise ValueError(
-                f"windows must start whole frames apart, found {semantic_hop:g} semantic and "
-                f"{coarse_hop:g} coarse frames"
+                f"windows must start whole frames apart, found hops of {semantic_hop:g} semantic "
+                f"and {coarse_hop:g} coarse frames"
             )
         return cls(
             semantic_frames=semantic_frames,

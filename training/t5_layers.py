@@ -66,6 +66,8 @@ class Float32Linear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
         """Returns float32 logits."""
+        if input.is_meta:  # which knows no autocast
+            return nn.functional.linear(input, self.weight)
         with torch.autocast(input.device.type, enabled=False):
             return nn.functional.linear(input.float(), self.weight.float())
 
@@ -81,6 +83,14 @@ class T5xInitialised(T5PreTrainedModel):
     """
 
     _keep_in_fp32_modules = None
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Returns False, as for a model of `transformers`, whose way to initialise this one keeps.
+
+        Otherwise modules without parameters of their own, such as attention, are passed over.
+        """
+        return False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

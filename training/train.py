@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from models.devices import checked_dtype
@@ -29,6 +28,7 @@ from training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
+from training.event_file import ScalarWriter
 from training.interruption import stop_requests
 from training.likelihood import autocast, measure_likelihood
 from training.loader import LoaderConfig, ShardDataset
@@ -162,7 +162,7 @@ class Trainer:
         self.writer = None
         if processes.first:
             clean_up(config.output)
-            self.writer = SummaryWriter(f"{config.output}/tensorboard", purge_step=self.step + 1)
+            self.writer = ScalarWriter(f"{config.output}/tensorboard", first_step=self.step + 1)
 
     def run(self, asked_to_stop: Callable[[], bool]) -> str:
         """Trains to the end and returns why it ended.
@@ -214,7 +214,7 @@ class Trainer:
         self.optimizer.zero_grad()
         sources, targets = (part.split(config.micro_batch_size) for part in self.stage.split(batch))
         tokens = config.batch_size * targets[0].shape[1]
-        sums = [0.0, 0.0]
+        sums = torch.zeros(2, device=processes.device)
         for index, (source, target) in enumerate(zip(sources, targets, strict=True)):
             more = processes.count > 1 and index + 1 < len(targets)
             with self.replica.no_sync() if more else nullcontext():
@@ -226,8 +226,8 @@ class Trainer:
                 losses = token_losses(logits, target, z_loss=config.z_loss)
                 # Replicas average their gradients, and the loss is a mean over all of them.
                 (losses[0].sum() * (processes.count / tokens)).backward()
-            sums = [total + float(part.sum()) for total, part in zip(sums, losses, strict=True)]
-        loss, nll = (value / tokens for value in processes.summed(sums))
+            sums += torch.stack([part.detach().sum() for part in losses])
+        loss, nll = (value / tokens for value in processes.summed(sums.tolist()))
         gradients = [parameter.grad for parameter in self.model.parameters()]
         gradient_norm = float(torch.nn.utils.get_total_norm(gradients))
         if not math.isfinite(loss) or not math.isfinite(gradient_norm):
@@ -292,9 +292,9 @@ class Trainer:
 
     def _log(self, kind: str, values: Mapping[str, float]) -> None:
         if self.writer is not None:
-            for name, value in values.items():
-                self.writer.add_scalar(f"{kind}/{name}", value, self.step)
-            self.writer.flush()
+            self.writer.write(
+                self.step, {f"{kind}/{name}": value for name, value in values.items()}
+            )
 
     def _reading(self, batch_size: int, **how: Any) -> LoaderConfig:
         return LoaderConfig(

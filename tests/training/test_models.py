@@ -1,0 +1,203 @@
+"""The models: the paper's sizes, positions, start and round trip."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from tests.trained import FINE_VOCABULARY, VOCABULARY, small_accompaniment, small_fine
+from training import fine_model
+from training.accompaniment_model import AccompanimentConfig, AccompanimentModel, target_logits
+from training.fine_model import FineConfig, FineModel
+from training.presets import ACCOMPANIMENT, FINE, preset
+from training.t5_layers import sinusoids
+
+
+def tokens(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(2, VOCABULARY.size, shape, generator=generator)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("base", 206.1e6), ("xl", 2739.1e6)])
+def test_the_paper_s_models_have_their_size(name: str, parameters: float) -> None:
+    with torch.device("meta"):
+        model = AccompanimentModel(
+            AccompanimentConfig(vocab_size=5122, **preset(ACCOMPANIMENT, name))
+        )
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert round(count / 1e5) == round(parameters / 1e5)
+
+
+def test_the_fine_model_has_151_million_parameters_and_its_embeddings() -> None:
+    with torch.device("meta"):
+        model = FineModel(FineConfig(vocab_size=12290, **preset(FINE, "base")))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    embeddings = 2 * 12290 * 1024
+    assert round((count - embeddings) / 1e6) == 151
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"preset must be one of \['base', 'tiny'\], found 'xl'"):
+        preset(FINE, "xl")
+
+
+def test_sinusoids_are_those_of_a_plain_loop() -> None:
+    found = sinusoids(7, 3, width=6, device=torch.device("cpu"))
+    for row, position in enumerate((7, 8, 9)):
+        for index in range(3):
+            angle = position * math.exp(-math.log(1e4) * index / 2)
+            assert found[row, index].item() == pytest.approx(math.sin(angle), abs=1e-6)
+            assert found[row, 3 + index].item() == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def test_with_relative_positions_it_is_the_t5_of_transformers() -> None:
+    model = small_accompaniment(relative_positions=True)
+    theirs = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=VOCABULARY.size,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            decoder_start_token_id=1,
+            attn_implementation="eager",
+            **preset(ACCOMPANIMENT, "tiny"),
+        )
+    ).eval()
+    weights = {
+        name: value for name, value in model.state_dict().items() if name != "lm_head.weight"
+    }
+    missing = theirs.load_state_dict(weights, strict=False).missing_keys
+    assert missing == ["lm_head.weight"]
+    source, target = tokens(2, 7), tokens(2, 9, seed=1)
+    expected = theirs(
+        input_ids=source, decoder_input_ids=theirs._shift_right(target), output_hidden_states=True
+    ).decoder_hidden_states[-1]
+    found = model(
+        input_ids=source, decoder_input_ids=model._shift_right(target), output_hidden_states=True
+    ).decoder_hidden_states[-1]
+    torch.testing.assert_close(found, expected)
+    # The logits have weights of their own, and no 1 / sqrt(width).
+    torch.testing.assert_close(
+        target_logits(model, source, target), expected @ model.lm_head.weight.T
+    )
+
+
+def test_fixed_positions_have_no_weights_and_take_no_attention_bias() -> None:
+    fixed, relative = small_accompaniment(), small_accompaniment(relative_positions=True)
+    extra = relative.state_dict().keys() - fixed.state_dict().keys()
+    assert len(extra) == 2
+    assert all("relative_attention_bias" in name for name in extra)
+    attention = fixed.decoder.block[0].layer[0].SelfAttention
+    _, bias, _ = attention(torch.zeros(1, 3, 64))
+    assert bias is None
+
+
+@pytest.mark.parametrize("relative_positions", [False, True])
+def test_fused_attention_is_plain_attention(relative_positions: bool) -> None:
+    model = small_accompaniment(relative_positions=relative_positions)
+    source, target = tokens(2, 7), tokens(2, 9, seed=1)
+    fused = target_logits(model, source, target)
+    assert model.decoder.config._attn_implementation == "sdpa"
+    model.set_attn_implementation("eager")
+    torch.testing.assert_close(target_logits(model, source, target), fused)
+
+
+@pytest.mark.parametrize("relative_positions", [False, True])
+def test_order_matters_and_the_future_does_not(relative_positions: bool) -> None:
+    model = small_accompaniment(relative_positions=relative_positions)
+    source, target = tokens(1, 7), tokens(1, 9, seed=1)
+    logits = target_logits(model, source, target)
+    assert not torch.allclose(target_logits(model, source.flip(1), target)[:, 0], logits[:, 0])
+    changed = target.clone()
+    changed[:, 5] = 2 if target[0, 5] != 2 else 3
+    after = target_logits(model, source, changed)
+    torch.testing.assert_close(after[:, :6], logits[:, :6])
+    assert not torch.allclose(after[:, 6], logits[:, 6])
+
+
+def test_fine_logits_start_where_the_coarse_tokens_end() -> None:
+    model = small_fine()
+    source = torch.randint(2, FINE_VOCABULARY.size, (2, 6))
+    target = torch.randint(2, FINE_VOCABULARY.size, (2, 3))
+    logits = fine_model.target_logits(model, source, target)
+    everything = torch.cat([torch.ones(2, 1, dtype=torch.int64), source, target], 1)
+    torch.testing.assert_close(logits, model(everything).logits[:, 6:9])
+    changed = target.clone()
+    changed[:, -1] = 2 + (changed[:, -1] - 1) % (FINE_VOCABULARY.size - 2)
+    torch.testing.assert_close(fine_model.target_logits(model, source, changed), logits)
+
+
+def test_weights_start_as_in_t5x() -> None:
+    torch.manual_seed(0)
+    model = small_accompaniment(d_model=256, d_kv=64, d_ff=512, relative_positions=True)
+    weights = model.state_dict()
+    block = "encoder.block.0.layer.0.SelfAttention"
+    deviations = {
+        "shared.weight": 1.0,
+        "lm_head.weight": 1 / 16,
+        f"{block}.q.weight": 1 / 16 / 8,
+        f"{block}.k.weight": 1 / 16,
+        f"{block}.o.weight": 1 / 16,
+        f"{block}.relative_attention_bias.weight": math.sqrt(2 / (32 + 4)),
+        "encoder.block.0.layer.1.DenseReluDense.wo.weight": 1 / math.sqrt(512),
+        "decoder.block.0.layer.1.EncDecAttention.q.weight": 1 / 16 / 8,
+    }
+    for name, expected in deviations.items():
+        assert weights[name].std().item() == pytest.approx(expected, rel=0.1), name
+    kernel = weights[f"{block}.k.weight"]
+    assert kernel.abs().max() <= 2 / 16 / 0.8796 < 3 * kernel.std()
+    assert weights["encoder.final_layer_norm.weight"].eq(1).all()
+
+
+@pytest.mark.parametrize("relative_positions", [False, True])
+def test_a_saved_model_is_the_same_when_opened(tmp_path: Path, relative_positions: bool) -> None:
+    model = small_accompaniment(relative_positions=relative_positions, data={"recipe": {"a": [1]}})
+    source, target = tokens(2, 7), tokens(2, 9, seed=1)
+    model.save_pretrained(tmp_path)
+    opened, report = AccompanimentModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert opened.config.data == {"recipe": {"a": [1]}}
+    assert opened.config.dropout_rate == 0.1
+    assert opened.encoder.embed_tokens.weight is opened.shared.weight
+    assert opened.lm_head.weight is not opened.shared.weight
+    assert target_logits(opened, source, target).equal(target_logits(model, source, target))
+
+
+def test_a_saved_fine_model_is_the_same_when_opened(tmp_path: Path) -> None:
+    model = small_fine(data={"recipe": {}})
+    model.save_pretrained(tmp_path)
+    opened = FineModel.from_pretrained(tmp_path)
+    assert opened.config.data == {"recipe": {}}
+    sequence = tokens(2, 9)
+    assert opened(sequence).logits.equal(model(sequence).logits)
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = small_accompaniment().train()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        torch.manual_seed(1)
+        target_logits(model, tokens(2, 7), tokens(2, 9, seed=1)).square().mean().backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert gradient is not None, name
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+    assert model.decoder.block[0].gradient_checkpointing
+
+
+def test_logits_are_float32_where_the_rest_is_not() -> None:
+    model = small_accompaniment()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = model(
+            input_ids=tokens(1, 5), decoder_input_ids=tokens(1, 5), output_hidden_states=True
+        )
+        inner = model.decoder.block[0].layer[-1].DenseReluDense.wi_0(torch.randn(1, 64))
+    assert inner.dtype == torch.bfloat16
+    assert outputs.logits.dtype == torch.float32
+    exact = outputs.decoder_hidden_states[-1].float() @ model.lm_head.weight.T
+    torch.testing.assert_close(outputs.logits, exact)
