@@ -29,12 +29,13 @@ def estimate_key(audio: FloatArray, *, sample_rate_hz: int) -> Key | None:
     Paper: 5, for the retrieval baseline.
     Differs: templates in place of a trained network.
     """
-    import librosa
+    from librosa.effects import harmonic
+    from librosa.feature import chroma_cqt
 
     if not np.any(audio):
         return None
-    tonal = librosa.effects.harmonic(y=audio)
-    chroma = librosa.feature.chroma_cqt(y=tonal, sr=sample_rate_hz).mean(axis=1)
+    tonal = harmonic(y=audio)
+    chroma = chroma_cqt(y=tonal, sr=sample_rate_hz).mean(axis=1)
     if chroma.std() == 0:
         return None
     return key_of_chroma(chroma)

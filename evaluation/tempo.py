@@ -25,12 +25,13 @@ def estimate_tempo(audio: FloatArray, *, sample_rate_hz: int) -> float | None:
     Paper: 5, for the retrieval baseline.
     Differs: the autocorrelation of onset strength in place of a trained network.
     """
-    import librosa
+    from librosa.feature import tempo as estimated_tempo
+    from librosa.onset import onset_strength
 
-    onsets = librosa.onset.onset_strength(y=audio, sr=sample_rate_hz, hop_length=_HOP_SAMPLES)
+    onsets = onset_strength(y=audio, sr=sample_rate_hz, hop_length=_HOP_SAMPLES)
     if not np.any(onsets):
         return None
-    tempo = librosa.feature.tempo(onset_envelope=onsets, sr=sample_rate_hz, hop_length=_HOP_SAMPLES)
+    tempo = estimated_tempo(onset_envelope=onsets, sr=sample_rate_hz, hop_length=_HOP_SAMPLES)
     return float(tempo[0])
 
 
@@ -45,7 +46,7 @@ def fold_ratio(ratio: float) -> float:
     """
     if not ratio > 0:
         raise ValueError(f"ratio must be positive, found {ratio}")
-    return ratio / 2 ** round(math.log2(ratio))
+    return math.ldexp(ratio, -round(math.log2(ratio)))
 
 
 def tempo_agrees(reference_bpm: float, estimate_bpm: float | None) -> bool:

@@ -86,7 +86,7 @@ class WinogradUpsampling(nn.Module):
 
 def winograd_matrices(
     tile: int,
-) -> tuple[Matrix, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Matrix, Matrix, Matrix]:
     """Returns A, G, B so that A ((G taps) * (B x)) is the correlation of x with three taps.
 
     Args:
@@ -101,9 +101,9 @@ def winograd_matrices(
     True
     """
     # Correlation is the transpose of the product of polynomials, which is pointwise at points.
-    outputs, taps, inputs = (_at_points(tile, n) for n in (tile, _TAPS, tile + _TAPS - 1))
-    to_points: Matrix = np.linalg.inv(inputs).T
-    return outputs.T, taps, to_points
+    to_points: Matrix = np.linalg.inv(_at_points(tile, tile + _TAPS - 1)).T
+    from_points: Matrix = _at_points(tile, tile).T
+    return from_points, _at_points(tile, _TAPS), to_points
 
 
 def _at_points(tile: int, coefficients: int) -> Matrix:
