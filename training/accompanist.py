@@ -25,14 +25,14 @@ from training.checkpoints import find_model
 from training.fine_model import FineModel
 from training.generation import accompany_codes, fine_codes
 from training.provenance import Provenance, read_provenance
-from training.song_windows import window_starts
+from training.song_windows import WindowLayout, window_starts
 from training.vocabulary import TokenArray
 from transforms.dsp.noise import add_noise
 from transforms.dsp.resample import resample
 
 FloatArray = npt.NDArray[np.float32]
-HOP_FRACTION = 0.5
-"""How far apart windows start, as a part of their length. Paper: 6: 5 s of 10 s."""
+_TICKS_HZ = 1000
+"""What windows are counted in; the sample rates of codec, encoder and vocals differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +144,18 @@ class Accompanist:
         """Length of a window, that of a training clip."""
         return self.provenance.clip_seconds
 
+    @property
+    def hop_seconds(self) -> float:
+        """How far apart windows start: about half their length, in whole frames.
+
+        Paper: 6: 5 s of 10 s.
+        """
+        return self._layout.coarse_hop / self.acoustic.geometry.frame_rate_hz
+
     def tokens_to_draw(self, samples: int, *, sample_rate_hz: int) -> int:
         """Returns how often `on_token` will be called for vocals of a length."""
-        windows = len(self._starts(samples / sample_rate_hz))
-        layout = self.provenance.window_layout(HOP_FRACTION)
+        windows = self._count_windows(samples / sample_rate_hz)
+        layout = self._layout
         coarse = self.provenance.vocabulary.coarse_codebooks
         new = layout.semantic_hop + layout.coarse_hop * coarse
         return layout.semantic_frames + layout.coarse_frames * coarse + (windows - 1) * new
@@ -187,7 +195,7 @@ class Accompanist:
                 for window in self._windows(vocals, sample_rate_hz)
             ],
             vocabulary=self.provenance.vocabulary,
-            layout=self.provenance.window_layout(HOP_FRACTION),
+            layout=self._layout,
             seeds=seeds,
             temperature=sampling.temperature,
             on_token=on_token,
@@ -215,16 +223,17 @@ class Accompanist:
             temperature=how.fine_temperature,
         )
 
-    def _starts(self, seconds: float) -> list[int]:
-        """Returns where windows start, in samples of the codec."""
-        rate_hz = self.acoustic.geometry.sample_rate_hz
-        window = clip_samples(self.window_seconds, rate_hz)
-        length = max(1, round(seconds * rate_hz))
-        return window_starts(length, window=window, hop=round(window * HOP_FRACTION))
+    @property
+    def _layout(self) -> WindowLayout:
+        return self.provenance.window_layout()
+
+    def _count_windows(self, seconds: float) -> int:
+        size, hop = (round(x * _TICKS_HZ) for x in (self.window_seconds, self.hop_seconds))
+        return len(window_starts(max(1, round(seconds * _TICKS_HZ)), window=size, hop=hop))
 
     def _windows(self, vocals: FloatArray, sample_rate_hz: int) -> TokenArray:
         """Returns what the model reads of each window, int64 [windows, positions]."""
-        windows = len(self._starts(len(vocals) / sample_rate_hz))
+        windows = self._count_windows(len(vocals) / sample_rate_hz)
         key = hashlib.sha256(vocals.tobytes()).hexdigest()
         audio = {
             rate_hz: self._cut(vocals, windows, from_hz=sample_rate_hz, to_hz=rate_hz, key=key)
@@ -243,7 +252,7 @@ class Accompanist:
     ) -> FloatArray:
         """Returns windows of the vocals with the noise of training, float32 [windows, samples]."""
         size = clip_samples(self.window_seconds, to_hz)
-        hop = round(size * HOP_FRACTION)
+        hop = round(self.hop_seconds * to_hz)
         audio = resample(vocals, from_hz=from_hz, to_hz=to_hz)[: hop * (windows - 1) + size]
         padded = np.zeros(hop * (windows - 1) + size, np.float32)
         padded[: len(audio)] = audio

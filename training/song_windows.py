@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,23 +51,28 @@ class WindowLayout:
     ) -> WindowLayout:
         """Returns the layout whose windows start a part of their length apart.
 
+        The hop is rounded down to whole frames of both kinds of codes.
+
         Raises:
-            ValueError: That is not a whole number of frames, or not in (0, 1].
+            ValueError: No hop of up to that part is whole frames.
 
         >>> WindowLayout.overlapping(semantic_frames=250, coarse_frames=500).coarse_hop
         250
+        >>> WindowLayout.overlapping(semantic_frames=125, coarse_frames=250).coarse_hop
+        124
         """
-        semantic_hop, coarse_hop = semantic_frames * hop_fraction, coarse_frames * hop_fraction
-        if semantic_hop % 1 or coarse_hop % 1:
+        period = coarse_frames // math.gcd(semantic_frames, coarse_frames)
+        coarse_hop = int(coarse_frames * hop_fraction) // period * period
+        if not 0 < coarse_hop <= coarse_frames:
             raise ValueError(
-                f"windows must start whole frames apart, found hops of {semantic_hop:g} semantic "
-                f"and {coarse_hop:g} coarse frames"
+                f"windows of {semantic_frames} semantic and {coarse_frames} coarse frames cannot "
+                f"start {hop_fraction} of their length apart"
             )
         return cls(
             semantic_frames=semantic_frames,
-            semantic_hop=int(semantic_hop),
+            semantic_hop=semantic_frames * coarse_hop // coarse_frames,
             coarse_frames=coarse_frames,
-            coarse_hop=int(coarse_hop),
+            coarse_hop=coarse_hop,
         )
 
     def ranges(self, vocabulary: Vocabulary) -> TokenArray:

@@ -1,0 +1,52 @@
+"""Small models, untrained, behind the real lite codec and encoder."""
+
+from pathlib import Path
+from typing import Any
+
+from models.registry import load_acoustic, load_semantic
+from schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec, recipe_json
+from schemas.records import Geometry
+from training.accompaniment_model import AccompanimentConfig, AccompanimentModel
+from training.fine_model import FineConfig, FineModel
+from training.presets import ACCOMPANIMENT, FINE
+from training.provenance import Provenance
+
+WHERE = {"device": "cpu", "dtype": "float32", "batch_clips": 1}
+LITE = ModelSpec(name="lite")
+CLIP_SECONDS = 1.0
+
+
+def lite_provenance(view: dict[str, Any], **changes: Any) -> Provenance:
+    acoustic, semantic = load_acoustic(LITE, **WHERE), load_semantic(LITE, **WHERE)
+    values = {
+        "recipe": recipe_json(DatasetRecipe(encode=EncodeRecipe(clip_seconds=CLIP_SECONDS))),
+        "weights": {
+            "acoustic": acoustic.weights_sha256,
+            "semantic": semantic.weights_sha256,
+            "separator": "s",
+        },
+        "geometry": Geometry(acoustic=acoustic.geometry, semantic=semantic.geometry).to_json(),
+        "dataset_digest": "d",
+        "view": view,
+    }
+    return Provenance(**{**values, **changes})
+
+
+def save_accompaniment(folder: Path, featurization: str = "S-SA", **changes: Any) -> str:
+    provenance = lite_provenance({"featurization": featurization, "noisy": True}, **changes)
+    config = AccompanimentConfig(
+        vocab_size=provenance.vocabulary.size,
+        data=provenance.to_json(),
+        **ACCOMPANIMENT["tiny"],
+    )
+    AccompanimentModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+def save_fine(folder: Path, **changes: Any) -> str:
+    provenance = lite_provenance({"crop_seconds": 0.5}, **changes)
+    config = FineConfig(
+        vocab_size=provenance.fine_vocabulary.size, data=provenance.to_json(), **FINE["tiny"]
+    )
+    FineModel(config).save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,118 @@
+"""`singsong accompany`, of one file and of many."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipelines import cli
+from tests.accompanying import save_accompaniment
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_accompaniment(tmp_path_factory.mktemp("model"))
+
+
+def write_vocals(path: Path, *, seconds: float = 1.3, rate_hz: int = 48000, hz: int = 220) -> Path:
+    time = np.arange(round(seconds * rate_hz)) / rate_hz
+    voice = 0.2 * np.sin(2 * np.pi * hz * time)
+    path.parent.mkdir(exist_ok=True)
+    soundfile.write(path, np.stack([voice, 0.5 * voice], axis=1), rate_hz, subtype="PCM_24")
+    return path
+
+
+def accompany(*arguments: object) -> int:
+    return cli.main(["accompany", *map(str, arguments)])
+
+
+def test_the_vocals_stay_as_they_are(tmp_path: Path, checkpoint: str) -> None:
+    vocals = write_vocals(tmp_path / "vocals.wav")
+    flags = ("--checkpoint", checkpoint, "--seed", 5)
+    assert accompany(vocals, *flags, "--output", tmp_path / "mix.wav") == 0
+    assert accompany(vocals, *flags, "--stem", "--output", tmp_path / "stem.flac") == 0
+    sung, _ = soundfile.read(vocals, dtype="float32")
+    mix, rate_hz = soundfile.read(tmp_path / "mix.wav", dtype="float32")
+    stem, _ = soundfile.read(tmp_path / "stem.flac", dtype="float32")
+    assert (rate_hz, mix.shape, stem.shape) == (48000, sung.shape, sung.shape[:1])
+    assert np.abs(stem).max() > 0
+    np.testing.assert_allclose(mix - sung, np.stack([stem, stem], axis=1), atol=1e-6)
+
+
+def test_each_seed_has_a_file(
+    tmp_path: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vocals = write_vocals(tmp_path / "vocals.wav", rate_hz=44100)
+    flags = ("--checkpoint", checkpoint, "--seed", 0, "--seed", 1)
+    assert accompany(vocals, *flags, "--output", tmp_path / "mix.mp3") == 0
+    first, second = (soundfile.read(tmp_path / f"mix-seed{seed}.mp3")[0] for seed in (0, 1))
+    assert first.shape == second.shape
+    assert not np.array_equal(first, second)
+    assert "mix-seed1.mp3 (1.3 s" in capsys.readouterr().out
+
+
+def test_many_files_are_accounted_for_and_not_made_again(
+    tmp_path: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    takes, output = tmp_path / "takes", tmp_path / "out"
+    write_vocals(takes / "one.wav")
+    write_vocals(takes / "two.wav", hz=330)
+    write_vocals(takes / "again.wav", hz=330)
+    (takes / "notes.txt").write_text("not audio")
+    (takes / "empty.wav").touch()
+    flags = (takes, "--checkpoint", checkpoint, "--output", output, "--format", "flac")
+    mode = ("--mode", "in_memory")
+    assert accompany(*flags, *mode) == 3
+    report = json.loads((output / "accompaniments.json").read_text())
+    made = {
+        sound["path"]: (output / sound["path"]).stat().st_mtime_ns for sound in report["sounds"]
+    }
+    assert len(made) == 2
+    assert sorted(path.name for path in output.iterdir()) == sorted([*made, "accompaniments.json"])
+    assert [Path(other["uri"]).name for other in report["duplicates"]] == ["two.wav"]
+    reasons = {Path(letter["uri"]).name: letter["reason"] for letter in report["dead_letters"]}
+    assert reasons == {"empty.wav": "empty_file", "notes.txt": "not_audio"}
+    assert "1 files failed" in capsys.readouterr().out
+
+    (takes / "empty.wav").unlink()
+    assert accompany(*flags, *mode) == 0
+    assert {path: (output / path).stat().st_mtime_ns for path in made} == made
+    assert accompany(*flags, *mode, "--temperature", "0.5") == 0
+    assert len(list(output.glob("*.flac"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("a.wav", "b.wav", "--output", "mix.wav"), "for one file of vocals, found 2"),
+        (("nothing.wav", "--output", "mix.wav"), "nothing.wav"),
+        (("nothing.wav", "--output", "folder"), "names no file"),
+        (("a.wav", "--output", "mix.wav", "--temperature", "-1"), "must not be negative"),
+        (("a.wav", "--output", "mix.wav", "--seed", "1", "--seed", "1"), "seeds must be different"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_sentence(
+    tmp_path: Path,
+    checkpoint: str,
+    arguments: tuple[str, ...],
+    complaint: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert accompany(*arguments, "--checkpoint", checkpoint) == 1
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_what_is_no_audio_is_told_in_a_sentence(
+    tmp_path: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "vocals.wav").write_text("not audio")
+    flags = ("--checkpoint", checkpoint, "--output", tmp_path / "mix.wav")
+    assert accompany(tmp_path / "vocals.wav", *flags) == 1
+    assert "vocals.wav: " in capsys.readouterr().err
+    assert not (tmp_path / "mix.wav").exists()
