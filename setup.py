@@ -26,6 +26,7 @@ setup(
         "protobuf",
         "pydub>=0.25.1",
         "pyyaml",
+        "requests",
         "safetensors",
         "scipy",
         "soundfile>=0.13",
@@ -38,6 +39,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "gcp-storage-emulator",
             "hypothesis",
             "mypy",
             "psutil",

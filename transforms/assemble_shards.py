@@ -178,7 +178,9 @@ class SelectTracks(beam.PTransform):
             parts
             | "SpreadParts" >> beam.Reshuffle()
             | "SelectClips"
-            >> beam.ParDo(_SelectClips(self._config)).with_outputs(DEAD_LETTERS, main="tracks")
+            >> beam.ParDo(_SelectClips(self._config))
+            .with_output_types(SelectedTrack, dead_letters=DeadLetter)
+            .with_outputs(DEAD_LETTERS, main="tracks")
         )
         elected = (
             selected["tracks"]
@@ -187,7 +189,10 @@ class SelectTracks(beam.PTransform):
                 tuple[str, SelectedTrack]
             )
             | "GroupByAudio" >> beam.GroupByKey()
-            | "ElectRecordings" >> beam.FlatMap(lambda element: elect_recording(element[1]))
+            | "ElectRecordings"
+            >> beam.FlatMap(lambda element: elect_recording(element[1])).with_output_types(
+                SelectedTrack
+            )
         )
         return {"tracks": elected, DEAD_LETTERS: selected[DEAD_LETTERS]}
 
@@ -261,7 +266,9 @@ class AssembleShards(beam.PTransform):
         selected = inputs["parts"] | "SelectTracks" >> SelectTracks(self._config)
         shards = selected["tracks"] | "WriteShards" >> WriteShards(self._config)
         summaries = (
-            selected["tracks"] | "SummaryOfTrack" >> beam.Map(lambda track: track.summary),
+            selected["tracks"]
+            | "SummaryOfTrack"
+            >> beam.Map(lambda track: track.summary).with_output_types(TrackSummary),
             inputs["duplicates"],
         ) | "AllSummaries" >> beam.Flatten()
         letters = (inputs["dead_letters"], selected[DEAD_LETTERS]) | "AllLetters" >> beam.Flatten()
