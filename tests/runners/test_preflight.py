@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import gcsfs.core
 import pytest
 
 from pipelines import cli
@@ -22,6 +21,7 @@ from runners.preflight import check_bucket, check_device, check_image, check_rea
 from schemas import storage
 from schemas.recipe import ModelSpec
 from tests.cloud import JOB, StubDataflow, StubRegistry, StubServer, flags, options
+from tests.object_stores import Store
 
 CHOSEN = {"location": "US", "customPlacementConfig": {"dataLocations": ["US-EAST1", "US-WEST1"]}}
 WEIGHTS = {"acoustic": "ab" * 32, "semantic": "cd" * 32}
@@ -98,27 +98,19 @@ def test_a_registry_that_does_not_answer_is_told() -> None:
 
 
 class Locked(StubServer):
-    """A registry, or a store, that lets nobody in."""
+    """A registry that lets nobody in and says nothing of tokens."""
 
     def answer(self, method, path, body, headers):
-        bucket = "/b/locked" in path and method == "GET" and "/o" not in path
-        if bucket:
-            return 200, {"name": "locked", "location": "US-CENTRAL1"}, {}
-        return (
-            (403, {"error": {"code": 403, "message": "no"}}, {}) if "/b/" in path else (401, {}, {})
-        )
+        return 401, {}, {}
 
 
-@pytest.fixture
-def locked():
-    stub = Locked()
-    yield stub
-    stub.close()
-
-
-def test_a_registry_that_lets_nobody_in_is_told(locked: Locked) -> None:
-    with pytest.raises(ImageError, match=r"may not be read from here .HTTP 401.*gcloud auth"):
-        read_image_labels(f"localhost:{locked.port}/singsong:1")
+def test_a_registry_that_lets_nobody_in_is_told() -> None:
+    locked = Locked()
+    try:
+        with pytest.raises(ImageError, match=r"may not be read from here .HTTP 401.*gcloud auth"):
+            read_image_labels(f"localhost:{locked.port}/singsong:1")
+    finally:
+        locked.close()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "http://x/y", "/x"])
@@ -137,34 +129,28 @@ def test_image_names_have_dockers_defaults() -> None:
     assert ImageName.parse("python").reference == "latest"
 
 
-def test_a_bucket_near_the_workers_passes_and_stays_clean(store: object) -> None:
+def test_a_bucket_near_the_workers_passes_and_stays_clean(buckets: object) -> None:
     check_bucket("gs://near/some/folder", region="us-central1")
     assert storage.list_files("gs://near/some") == []
 
 
-def test_a_bucket_in_another_region_is_refused(store: object) -> None:
+def test_a_bucket_in_another_region_is_refused(buckets: object) -> None:
     with pytest.raises(ValueError, match="gs://far is in EUROPE-WEST4 and the workers in us-cen"):
         check_bucket("gs://far/x", region="us-central1")
 
 
-def test_a_bucket_that_is_not_there_is_told(store: object) -> None:
+def test_a_bucket_that_is_not_there_is_told(buckets: object) -> None:
     with pytest.raises(ValueError, match="there is no bucket gs://nowhere"):
         check_bucket("gs://nowhere/x", region="us-central1")
 
 
-def test_a_bucket_that_may_not_be_written_is_told(
-    store: object, locked: Locked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{locked.port}")
-    monkeypatch.setattr(
-        gcsfs.core.GCSFileSystem, "_emulator_location", f"http://127.0.0.1:{locked.port}"
-    )
-    gcsfs.core.GCSFileSystem.clear_instance_cache()
+def test_a_bucket_that_may_not_be_written_is_told(buckets: Store) -> None:
+    buckets.proxy.fault = lambda request: 403 if buckets.is_upload(request) else None
     try:
-        with pytest.raises(ValueError, match=r"gs://locked/x cannot be written .*objectAdmin"):
-            check_bucket("gs://locked/x", region="us-central1")
+        with pytest.raises(ValueError, match=r"gs://near/x cannot be written .*objectAdmin"):
+            check_bucket("gs://near/x", region="us-central1")
     finally:
-        gcsfs.core.GCSFileSystem.clear_instance_cache()
+        buckets.proxy.reset()
 
 
 def test_other_stores_are_left_to_who_reads_them() -> None:
@@ -224,7 +210,7 @@ def test_what_workers_have_passes() -> None:
 
 
 def test_nothing_is_submitted_after_an_error(
-    store: object, image: str, dataflow: StubDataflow, tmp_path: Path, capsys
+    buckets: object, image: str, dataflow: StubDataflow, tmp_path: Path, capsys
 ) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     command = ["prepare", str(tmp_path), "--output", "gs://near/out", *flags(image)]
@@ -234,7 +220,7 @@ def test_nothing_is_submitted_after_an_error(
 
 
 def test_a_fit_needs_a_scratch_folder_that_workers_see(
-    store: object, image: str, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
+    buckets: object, image: str, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage.put_bytes("gs://near/songs/a.wav", b"RIFF")
     command = ["fit", "acoustic", "gs://near/songs", "--output", "gs://near/a.safetensors"]
@@ -244,7 +230,7 @@ def test_a_fit_needs_a_scratch_folder_that_workers_see(
 
 
 def test_what_is_not_checked_is_said(
-    store: object, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
+    buckets: object, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: DataflowOptions = options(dataflow, detach=True)
     given.run(JOB)
@@ -252,7 +238,7 @@ def test_what_is_not_checked_is_said(
 
 
 def test_an_input_that_names_nothing_is_told(
-    store: object, image: str, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
+    buckets: object, image: str, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["prepare", "gs://near/none", "--output", "gs://near/out", *flags(image)]
     assert cli.main([*command, "--", *dataflow.flags]) == 1
