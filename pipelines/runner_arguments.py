@@ -70,7 +70,7 @@ def _flag(name: str) -> str:
 def _add_flag(group: argparse._ArgumentGroup, field: Field[Any]) -> None:
     """Adds a flag that is left out of the parsed ones unless it is given."""
     default = "" if field.default is MISSING else field.default
-    shared = {
+    shared: dict[str, Any] = {
         "dest": field.name,
         "default": argparse.SUPPRESS,
         "help": field.metadata.get("help"),

@@ -20,9 +20,12 @@ def buckets() -> Iterator[Store]:
         patch.setenv("STORAGE_EMULATOR_HOST", store.proxy.url)
         patch.setattr(auth._Credentials, "_credentials_init", True)  # anonymous at once
         for name, location in {"near": "US-CENTRAL1", "far": "EUROPE-WEST4"}.items():
-            bucket = {"name": name, "location": location}
-            url = f"{store.proxy.url}/storage/v1/b?project=p"
-            requests.post(url, json=bucket, timeout=10).raise_for_status()
+            url = f"{store.proxy.url}/storage/v1/b"
+            made = requests.post(f"{url}?project=p", json={"name": name}, timeout=10)
+            made.raise_for_status()
+            # The emulator takes a location only from a bucket that is there.
+            moved = requests.patch(f"{url}/{name}", json={"location": location}, timeout=10)
+            moved.raise_for_status()
         yield store
 
 
