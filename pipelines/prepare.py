@@ -33,7 +33,7 @@ from schemas import storage
 from schemas.manifest import DatasetError, Manifest, read_manifest
 from schemas.names import PARTS_FOLDER
 from schemas.recipe import DatasetRecipe, recipe_differences, recipe_json
-from transforms.assemble_shards import AssembleConfig, AssembleShards
+from transforms.assemble_shards import AssembleConfig, AssembleShards, total
 from transforms.encode_track import EncodeTrack, EncodeTrackConfig
 from transforms.known_tracks import ReadKnownTracks
 from transforms.list_tracks import ListTracks, list_source_files, names_a_file
@@ -163,7 +163,7 @@ def build(
         | "AllDeadLetters" >> beam.Flatten(),
         "listed": (listed["listed"], known["listed"])
         | "AllListed" >> beam.Flatten()
-        | "SumListed" >> beam.CombineGlobally(sum),
+        | "SumListed" >> beam.CombineGlobally(total),
     } | "AssembleShards" >> AssembleShards(
         AssembleConfig(
             recipe=config.recipe,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import PANE_INFO_UNKNOWN, PaneInfo
+
 from schemas.elements import DeadLetter, PartRef, SourceFile, Track, TrackSummary
 from schemas.manifest import ShardEntry
 from schemas.names import part_path, shard_path
@@ -34,6 +37,10 @@ _SUMMARY = TrackSummary(
 EXAMPLES: dict[Any, Any] = {
     str: _URI,
     int: 1_000_000,
+    None: None,
+    type(None): None,
+    Timestamp: Timestamp(0),
+    PaneInfo: PANE_INFO_UNKNOWN,
     SourceFile: SourceFile(uri=_URI, size_bytes=28_000_000),
     Track: _TRACK,
     PartRef: PartRef(track=_TRACK, path=_PART),

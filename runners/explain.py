@@ -13,14 +13,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.worker import bundle_processor
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints import typehints
-from apache_beam.utils.windowed_value import WindowedValue
 
 from runners.example_elements import CLIPS_PER_TRACK, EXAMPLES
 from runners.job import Job, Outcome, RunnerOptions
 
 _ENDS = (bundle_processor.DATA_INPUT_URN, bundle_processor.DATA_OUTPUT_URN)
 _KINDS = {b"group": "shuffle", b"materialize": "hand over"}
+# What Beam adds to the name of a step when it takes it apart.
+_INNER_NAMES = re.compile(
+    r"(/((ParDo|Map|FlatMap|MapTuple|CombineGlobally)\(.*|CombinePerKey|Precombine|Merge|UnKey|DoOnce"
+    r"|ExtractOutputs|InjectDefault|KeyWithVoid|AddRandomKeys|RemoveRandomKeys|ReshufflePerKey"
+    r"|Transcode|\d+))+$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +36,12 @@ class Crossing:
     Attributes:
         kind: "shuffle", or "hand over" to a stage that reads it as it is or as a side input.
         element: The type of the elements.
-        example: An element of that type, as long as those of a real corpus; None if we have none.
-        bytes: How many bytes the example has as it crosses; None without one.
+        bytes: How many bytes an element as long as those of a real corpus has as it crosses; None
+            where there is no example of the type.
     """
 
     kind: str
     element: str
-    example: Any
     bytes: int | None
 
 
@@ -93,10 +98,11 @@ def explain(job: Job) -> list[ExplainedStage]:
         return_context=True, default_environment=EmbeddedPythonEnvironment.default()
     )
     fused, stages = FnApiRunner().create_stages(proto)
+    types = _ElementTypes(proto, context)
     explained = []
     for stage in stages:
         steps = [
-            _short(transform.unique_name)
+            _INNER_NAMES.sub("", transform.unique_name)
             for transform in stage.transforms
             if transform.spec.urn not in _ENDS
         ]
@@ -106,65 +112,84 @@ def explain(job: Job) -> list[ExplainedStage]:
         hints = {
             urn.split(":")[-2]: value.decode() for urn, value in environment.resource_hints.items()
         }
-        crossings = tuple(_crossings(stage.transforms, proto, context))
         explained.append(
-            ExplainedStage(steps=tuple(dict.fromkeys(steps)), hints=hints, crossings=crossings)
+            ExplainedStage(
+                steps=tuple(dict.fromkeys(steps)),
+                hints=hints,
+                crossings=tuple(_crossings(stage.transforms, types)),
+            )
         )
     return explained
 
 
-def _short(name: str) -> str:
-    """Drops what Beam adds to the name of a step."""
-    return re.sub(r"(/(ParDo|Map|FlatMap|MapTuple)\(.*)+$", "", name)
+class _ElementTypes:
+    """The types of what flows in a pipeline, before and after it was fused."""
+
+    def __init__(self, proto: Any, context: Any) -> None:
+        self._known = proto.components.pcollections
+        self._objects = context.pcollections
+        self._transforms = {
+            transform.unique_name: transform for transform in proto.components.transforms.values()
+        }
+
+    def of(self, name: str, stage: Sequence[Any]) -> Any:
+        """Returns the type of the collection of that name, which a step of the stage gives."""
+        if name not in self._known:
+            (step,) = (step for step in stage if name in step.outputs.values())
+            name = self._before_fusing(step.unique_name)
+        return self._objects.get_by_id(name).element_type
+
+    def _before_fusing(self, step: str) -> str:
+        """What the fuser adds is a flattened input, or what is combined before it is shuffled."""
+        whole, _, _ = step.partition("/Transcode/")
+        if whole != step:
+            return str(next(iter(self._transforms[whole].outputs.values())))
+        return str(next(iter(self._transforms[step.removesuffix("/Precombine")].inputs.values())))
 
 
-def _crossings(transforms: Sequence[Any], proto: Any, context: Any) -> Iterator[Crossing]:
-    for transform in transforms:
+def _crossings(stage: Sequence[Any], types: _ElementTypes) -> Iterator[Crossing]:
+    for transform in stage:
         if transform.spec.urn != bundle_processor.DATA_OUTPUT_URN:
             continue
-        (pcollection,) = transform.inputs.values()
+        (name,) = transform.inputs.values()
+        hint = types.of(name, stage)
+        try:
+            size = encoded_bytes(example_of(hint), hint)
+        except LookupError:
+            size = None
         kind = _KINDS[transform.spec.payload.partition(b":")[0]]
-        if pcollection not in proto.components.pcollections:
-            yield Crossing(kind=kind, element="partial sums", example=None, bytes=None)
-            continue
-        hint = context.pcollections.get_by_id(pcollection).element_type
-        example = example_of(hint)
-        yield Crossing(
-            kind=kind,
-            element=_type_name(hint),
-            example=example,
-            bytes=None if example is None else encoded_bytes(example, hint),
-        )
+        yield Crossing(kind=kind, element=_type_name(hint), bytes=size)
 
 
 def example_of(hint: Any) -> Any:
-    """Returns an element of a type, or None if there is no example of it.
+    """Returns an element of a type.
 
     Args:
         hint: A type, or one of Beam's type hints.
+
+    Raises:
+        LookupError: There is no example of it.
     """
     if isinstance(hint, typehints.TupleHint.TupleConstraint):
-        items = [example_of(inner) for inner in hint.tuple_types]
-        return None if None in items else tuple(items)
+        return tuple(example_of(inner) for inner in hint.tuple_types)
     if isinstance(hint, typehints.SequenceTypeConstraint):
-        item = example_of(hint.inner_type)
-        return None if item is None else [item]
+        return [example_of(hint.inner_type)]
     if isinstance(hint, typehints.UnionConstraint):
-        items = [example_of(inner) for inner in sorted(hint.union_types, key=str)]
-        return next((item for item in items if item is not None), None)
-    return EXAMPLES.get(hint)
+        return example_of(min(hint.union_types, key=str))
+    return EXAMPLES[hint]
 
 
 def encoded_bytes(element: Any, hint: Any) -> int:
     """Returns how many bytes an element has between stages, its window and time included."""
-    coder = coders.WindowedValueCoder(coders.registry.get_coder(hint), coders.GlobalWindowCoder())
-    window = beam.transforms.window.GlobalWindow()
-    return len(coder.encode(WindowedValue(element, 0, (window,))))
+    coder = coders.WindowedValueCoder(
+        coders.registry.get_coder(hint), GlobalWindows().get_window_coder()
+    )
+    return len(coder.encode(GlobalWindows.windowed_value(element, 0)))
 
 
 def _type_name(hint: Any) -> str:
-    name = getattr(hint, "__name__", str(hint))
-    return re.sub(r"<class '(.*?)'>", r"\1", name).replace("typing.", "")
+    name = hint.__name__ if isinstance(hint, type) else str(hint)
+    return re.sub(r"<class '|'>|(?:\w+\.)+", "", name)
 
 
 def explanation(command: str, stages: Sequence[ExplainedStage], flags: Sequence[str]) -> list[str]:

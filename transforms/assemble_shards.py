@@ -115,6 +115,13 @@ def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
     ]
 
 
+@beam.typehints.with_input_types(Iterable[int])
+@beam.typehints.with_output_types(int)
+def total(numbers: Iterable[int]) -> int:
+    """Returns the sum; of `sum` itself Beam does not know that it gives an int."""
+    return sum(numbers)
+
+
 def shard_counts(clips: Mapping[str, int], clips_per_shard: int) -> dict[str, int]:
     """Returns how many shards each split has.
 
@@ -213,7 +220,7 @@ class WriteShards(beam.PTransform):
             >> beam.Map(lambda track: (track.summary.split, len(track.kept))).with_output_types(
                 tuple[str, int]
             )
-            | "CountPerSplit" >> beam.CombinePerKey(sum)
+            | "CountPerSplit" >> beam.CombinePerKey(total)
         )
         return (
             filled
@@ -224,7 +231,8 @@ class WriteShards(beam.PTransform):
                 clips_per_shard=self._config.recipe.clips_per_shard,
             ).with_output_types(tuple[str, ShardSource])
             | "GroupByShard" >> beam.GroupByKey()
-            | "WriteShard" >> beam.FlatMap(_write_keyed_shard, self._config)
+            | "WriteShard"
+            >> beam.FlatMap(_write_keyed_shard, self._config).with_output_types(ShardEntry)
         )
 
 

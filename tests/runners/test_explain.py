@@ -8,13 +8,13 @@ from apache_beam.coders import registry
 from apache_beam.typehints import typehints
 
 import pipelines.prepare
-import runners.explain
+import transforms.encode_track
 from pipelines import cli
 from runners.dataflow import DataflowOptions
 from runners.example_elements import EXAMPLES
 from runners.explain import ExplainedStage, encoded_bytes, example_of, explain
 from runners.job import Job
-from schemas.elements import Track
+from schemas.elements import SourceFile, Track
 from schemas.recipe import DatasetRecipe
 from tests.cloud import MINIMUM, flags
 from tests.fakes import fake_models, write_tones
@@ -40,6 +40,12 @@ def prepare_job(**options: object) -> Job:
     )
 
 
+@pytest.fixture
+def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (pipelines.prepare, transforms.encode_track):
+        monkeypatch.setattr(module, "load_models", lambda recipe: fake_models())
+
+
 def with_accelerator(stages: list[ExplainedStage]) -> list[ExplainedStage]:
     return [stage for stage in stages if "accelerator" in stage.hints]
 
@@ -53,16 +59,13 @@ def test_one_stage_has_the_gpu_and_it_is_the_encoding() -> None:
 
 def test_every_crossing_of_tracks_is_measured_and_none_is_audio() -> None:
     crossings = [crossing for stage in explain(prepare_job()) for crossing in stage.crossings]
-    measured = [crossing for crossing in crossings if crossing.bytes is not None]
-    assert {"shuffle", "hand over"} == {crossing.kind for crossing in measured}
-    names = " ".join(crossing.element for crossing in measured)
+    assert {"shuffle", "hand over"} == {crossing.kind for crossing in crossings}
+    names = " ".join(crossing.element for crossing in crossings)
     for element in ("Track", "PartRef", "SelectedTrack", "ShardSource"):
         assert element in names
-    for crossing in measured:
-        assert 0 < crossing.bytes < CLIP_BYTES / 100, crossing
     for crossing in crossings:
-        assert "ndarray" not in crossing.element
-        assert "Any" not in crossing.element, "a type that could be anything could be audio"
+        assert crossing.bytes is not None, f"{crossing.element} could be anything, and so audio"
+        assert 0 < crossing.bytes < CLIP_BYTES / 100, crossing
 
 
 def test_audio_that_crosses_would_be_seen() -> None:
@@ -76,9 +79,10 @@ def test_audio_that_crosses_would_be_seen() -> None:
         for crossing in stage.crossings
     ]
     assert any("bytes" in crossing.element for crossing in crossings)
+    assert any(crossing.bytes is None for crossing in crossings)
 
 
-@pytest.mark.parametrize("element", EXAMPLES, ids=lambda element: element.__name__)
+@pytest.mark.parametrize("element", EXAMPLES, ids=str)
 def test_examples_survive_the_way_between_stages(element: type) -> None:
     coder = registry.get_coder(element)
     data = coder.encode(EXAMPLES[element])
@@ -90,13 +94,15 @@ def test_examples_are_made_of_examples() -> None:
     track = EXAMPLES[Track]
     assert example_of(typehints.Tuple[str, Track]) == (EXAMPLES[str], track)
     assert example_of(typehints.Iterable[Track]) == [track]
-    assert example_of(typehints.Union[Track, complex]) == track
-    assert example_of(typehints.Tuple[str, complex]) is None
-    assert example_of(complex) is None
+    assert example_of(typehints.Union[Track, SourceFile]) == EXAMPLES[SourceFile]
+    with pytest.raises(LookupError):
+        example_of(typehints.Tuple[str, complex])
 
 
 def test_prepare_explains_and_runs_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_models: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_tones(tmp_path / "music", tracks=1)
     output = tmp_path / "out"
@@ -108,20 +114,26 @@ def test_prepare_explains_and_runs_nothing(
     assert not output.exists()
 
 
-def test_fit_and_retry_explain_too(
-    tmp_path: Path, buckets: object, image: str, capsys: pytest.CaptureFixture[str]
+def test_fit_explains_its_one_gpu_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tones(tmp_path, tracks=1)
+    command = ["fit", "acoustic", str(tmp_path), "--output", str(tmp_path / "x"), "--explain"]
+    assert cli.main([*command, *flags("any/image:1", "--gpu", "nvidia-l4")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("[accelerator=type:nvidia-l4") == 1
+    assert "]\n    FitCodebooks/DrawFrames\n" in printed
+    assert "--sdk_container_image=any/image:1" in printed
+
+
+def test_retry_explains_too(
+    small_models: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_tones(tmp_path / "music", tracks=1)
-    command = ["fit", "acoustic", str(tmp_path / "music"), "--output", str(tmp_path / "x")]
-    assert cli.main([*command, *flags(image, "--gpu", "nvidia-l4"), "--explain"]) == 0
-    printed = capsys.readouterr().out
-    assert "[accelerator=type:nvidia-l4" in printed
-    assert f"--sdk_container_image={image}" in printed
-    (tmp_path / "music" / "bad.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
+    (tmp_path / "music" / "bad.wav").write_bytes(b"")
     dataset = str(tmp_path / "dataset")
-    small = ["--clip-seconds", "1", "--mode", "in_memory"]
-    assert cli.main(["prepare", str(tmp_path / "music"), "--output", dataset, *small]) in (0, 3)
+    small = ["--clip-seconds", "1", "--mode", "in_memory", "--max-failure-rate", "1"]
+    assert cli.main(["prepare", str(tmp_path / "music"), "--output", dataset, *small]) == 0
     capsys.readouterr()
     assert cli.main(["retry", dataset, "--explain"]) == 0
     assert "ReadKnownTracks/ReadTable" in capsys.readouterr().out
-    assert runners.explain.explanation("x", [], ["--a"])[-1] == "    --a"
