@@ -16,7 +16,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
 from runners.dataflow_watch import JobWatch
-from runners.errors import JobFailedError
+from runners.errors import JobFailedError, JobStoppedError
 from runners.gpus import GPU_TYPES, accelerator_hint
 from runners.job import Job, Outcome, counters_of, first_cause
 from runners.preflight import check_bucket, check_device, check_image, check_reachable
@@ -154,13 +154,17 @@ class DataflowOptions:
 
         Raises:
             ValueError: A check found what would go wrong; nothing was submitted.
+            JobStoppedError: Ctrl-C before the job was submitted.
             JobFailedError: Dataflow refused the job, or it failed or was cancelled.
         """
-        self.check(job)
-        if self.dry_run:
-            print(_request_of(job, self._named(job)))
-            return Outcome(finished=False)
-        result = _submit(job, self._named(job))
+        try:
+            self.check(job)
+            if self.dry_run:
+                print(_request_of(job, self._named(job)))
+                return Outcome(finished=False)
+            result = _submit(job, self._named(job))
+        except KeyboardInterrupt:
+            raise JobStoppedError("stopped before the job was submitted") from None
         if self.template:
             print(f"wrote the job to {self.template}; nothing runs")
             return Outcome(finished=False)

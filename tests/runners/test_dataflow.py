@@ -13,7 +13,7 @@ from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 import runners.dataflow_watch
 from pipelines import cli
 from runners.dataflow import DataflowOptions
-from runners.errors import JobFailedError
+from runners.errors import JobFailedError, JobStoppedError
 from schemas import storage
 from schemas.manifest import read_manifest
 from tests.cloud import JOB, MINIMUM, StubDataflow, flags, options
@@ -188,6 +188,18 @@ def test_ctrl_c_leaves_the_job_running(
     assert "The job goes on without us" in printed
     assert "gcloud dataflow jobs cancel stub-job-1" in printed
     assert "PUT" not in [method for method, _ in dataflow.requests]
+
+
+def test_ctrl_c_before_the_job_is_there_stops(
+    dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(given: DataflowOptions, job: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DataflowOptions, "check", interrupt)
+    with pytest.raises(JobStoppedError):
+        options(dataflow).run(JOB)
+    assert not dataflow.requests
 
 
 @pytest.mark.parametrize("status", [403, 409])
