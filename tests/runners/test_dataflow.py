@@ -89,12 +89,6 @@ def test_the_job_has_the_gpu_on_the_encoding_step_alone(
     assert not any("GET" in method for method, _ in dataflow.requests)
 
 
-def test_without_a_gpu_no_step_has_a_hint(music: str, image: str, dataflow: StubDataflow) -> None:
-    command = ["prepare", music, "--output", "gs://near/out", *flags(image, "--detach")]
-    assert cli.main([*command, "--", *dataflow.flags]) == 0
-    assert not any(hints_of_steps(staged_pipeline(dataflow.jobs[0])).values())
-
-
 def run_staged(job: dict) -> None:
     """Runs what was staged, as the workers would: from the pipeline in the store alone."""
     pipeline = staged_pipeline(job)
@@ -119,14 +113,14 @@ def test_what_is_staged_makes_the_dataset(
 
 
 def test_a_dry_run_prints_the_request_and_sends_none(
-    music: str, image: str, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
+    buckets: object, dataflow: StubDataflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["prepare", music, "--output", "gs://near/out", *flags(image, "--dry-run")]
-    assert cli.main([*command, "--", *dataflow.flags]) == 0
+    assert not options(dataflow, dry_run=True).run(JOB).finished
     assert not dataflow.requests
-    request = json.loads(capsys.readouterr().out)
+    _, _, printed = capsys.readouterr().out.partition("\n")
+    request = json.loads(printed)
     assert request["environment"]["workerPools"][0]["machineType"] == "n2-standard-4"
-    assert request["name"].startswith("singsong-prepare-2")
+    assert request["name"].startswith("singsong-test-2")
 
 
 def test_a_template_is_written_and_not_run(
