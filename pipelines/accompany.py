@@ -30,7 +30,7 @@ from runners.local import STOPPED_EXIT_CODE, set_up_process
 from schemas import storage
 from schemas.errors import ClipError
 from schemas.recipe import ModelSpec
-from training.accompanist import DEFAULT_SAMPLING, Sampling
+from training.accompanist import DEFAULT_SAMPLING, Accompanist, Sampling
 from transforms.accompany_tracks import (
     DEAD_LETTERS,
     REPORT_NAME,
@@ -206,7 +206,7 @@ def accompany_many(config: AccompanyJobConfig) -> int:
     except FileNotFoundError as error:
         raise ValueError(str(error)) from None
     set_up_process()
-    digest = config.accompany.digest(config.accompany.load())
+    digest = config.accompany.digest(_models_of(config))
     sink = AccompanySink(output=config.output, suffix=config.suffix, digest=digest)
     job = Job(
         name="accompany",
@@ -215,6 +215,9 @@ def accompany_many(config: AccompanyJobConfig) -> int:
         ),
         total_tracks=len(files),
         total_bytes=sum(file.size_bytes for file in files.values()),
+        reads=(*config.inputs, config.accompany.checkpoint, *filter(None, [config.accompany.fine])),
+        writes={"--output": config.output},
+        device=config.accompany.device,
     )
     try:
         outcome = config.runner.run(job)
@@ -222,6 +225,12 @@ def accompany_many(config: AccompanyJobConfig) -> int:
         print("Stopped. What is done is kept: run the same command again to go on.")
         return STOPPED_EXIT_CODE
     return _told(config.output) if outcome.finished else 0
+
+
+def _models_of(config: AccompanyJobConfig) -> Accompanist:
+    """Loads the models for their hashes; who launches workers elsewhere need not have their device."""
+    how = config.accompany
+    return (replace(how, device="cpu") if config.runner.remote else how).load()
 
 
 def _told(output: str) -> int:

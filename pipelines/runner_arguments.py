@@ -8,16 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from runners.dataflow import DataflowOptions
+from runners.explain import ExplainedRunner
 from runners.job import RunnerOptions
 from runners.local import LocalOptions
 
-RUNNERS: Mapping[str, type[Any]] = {"local": LocalOptions}
+RUNNERS: Mapping[str, type[Any]] = {"local": LocalOptions, "dataflow": DataflowOptions}
 _BEAM_ARGS = "beam_args"
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--runner` and a flag for each field of the options of each runner."""
+    """Adds `--runner`, `--explain` and a flag for each field of the options of each runner."""
     parser.add_argument("--runner", choices=tuple(RUNNERS), default="local")
+    parser.add_argument(
+        "--explain", action="store_true", help="print the plan of the job, and run nothing"
+    )
     added = set()
     for name, options in RUNNERS.items():
         group = parser.add_argument_group(f"--runner {name}", "what follows -- goes to Beam")
@@ -51,7 +56,7 @@ def runner_options_from(args: argparse.Namespace) -> RunnerOptions:
     for name in sorted(given.keys() - own):
         raise ValueError(f"{_flag(name)} is not a flag of --runner {args.runner}")
     chosen: RunnerOptions = options(**given, beam_args=tuple(args.beam_args))
-    return chosen
+    return ExplainedRunner(options=chosen) if args.explain else chosen
 
 
 def _flags(options: type[Any]) -> list[Field[Any]]:

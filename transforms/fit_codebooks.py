@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -21,6 +21,7 @@ from schemas.recipe import ModelSpec
 from transforms.dsp.clips import ClipCutter
 from transforms.dsp.decode import stream_mono
 from transforms.dsp.seeds import generator
+from transforms.list_tracks import local_track
 from transforms.progress import ProgressLog
 
 FRAMES, DEAD_LETTERS = "frames", "dead_letters"
@@ -75,11 +76,11 @@ def draw_frames(track: Track, config: FitConfig, fitter: Fitter) -> FloatArray:
     """Returns frames of a track: float32 [n, dims].
 
     Raises:
-        ClipError: The track cannot be decoded.
+        ClipError: The track cannot be read or decoded.
     """
     rate = fitter.sample_rate_hz
     cutter = ClipCutter(clip_samples=clip_samples(config.clip_seconds, rate))
-    with storage.local_copy(track.uri) as local:
+    with local_track(track) as local:
         drawn = [
             fitter.training_frames(
                 clip,
@@ -158,15 +159,16 @@ class FitCodebooks(beam.PTransform):
     Returns a dict with the outputs "fitted", the number of frames and tracks, and "dead_letters".
     """
 
-    def __init__(self, config: FitConfig) -> None:
+    def __init__(self, config: FitConfig, *, draw_hints: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._config = config
+        self._draw_hints = dict(draw_hints or {})
 
     def expand(self, tracks: beam.PCollection) -> dict[str, beam.PCollection]:
         """Returns the two outputs."""
-        drawn = tracks | "DrawFrames" >> beam.ParDo(_DrawFrames(self._config)).with_outputs(
-            DEAD_LETTERS, main=FRAMES
-        )
+        draw = beam.ParDo(_DrawFrames(self._config)).with_output_types(str, dead_letters=DeadLetter)
+        draw = draw.with_resource_hints(**self._draw_hints)
+        drawn = tracks | "DrawFrames" >> draw.with_outputs(DEAD_LETTERS, main=FRAMES)
         fitted = (
             drawn[FRAMES]
             | "GatherFrames" >> beam.combiners.ToList()
