@@ -228,7 +228,7 @@ def accompany_many(config: AccompanyJobConfig) -> int:
 
 
 def _models_of(config: AccompanyJobConfig) -> Accompanist:
-    """Loads the models for their hashes; who launches workers elsewhere need not have their device."""
+    """Loads the models for their hashes, on the CPU where the workers are other machines."""
     how = config.accompany
     return (replace(how, device="cpu") if config.runner.remote else how).load()
 

@@ -335,3 +335,18 @@ def local_copy(url: str) -> Iterator[str]:
             shutil.copyfileobj(source, copy, _CHUNK_BYTES)
         copy.flush()
         yield copy.name
+
+
+@contextmanager
+def local_folder(url: str) -> Iterator[str]:
+    """Yields a local folder with the files below `url`: the folder itself, or a scratch copy."""
+    if is_local(url):
+        yield local_path(url)
+        return
+    with tempfile.TemporaryDirectory(prefix="singsong-") as folder:
+        for name in list_files(url):
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with local_copy(join(url, name)) as copy:
+                shutil.copyfile(copy, path)
+        yield folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from models.protocols import AcousticCodec, SemanticEncoder
 from models.registry import load_acoustic, load_semantic
 from models.weights import tensors_sha256
+from schemas import storage
 from schemas.geometry import clip_samples
 from schemas.recipe import ModelSpec
 from training.accompaniment_model import AccompanimentModel
@@ -31,6 +31,7 @@ from transforms.dsp.noise import add_noise
 from transforms.dsp.resample import resample
 
 FloatArray = npt.NDArray[np.float32]
+_IS_FINE = "crop_seconds"
 _TICKS_HZ = 1000
 """What windows are counted in; the sample rates of codec, encoder and vocals differ."""
 
@@ -92,7 +93,8 @@ class Accompanist:
         """Returns what accompanies by a checkpoint.
 
         Args:
-            checkpoint: Folder of a run of `singsong train accompaniment`, or of one of its models.
+            checkpoint: Folder or URL of a run of `singsong train accompaniment`, or of one of its
+                models; a URL is copied as a whole.
             fine: The same of `singsong train fine`.
             acoustic: Where the codec of the dataset is; None names no folder, as `lite`.
             semantic: The same for the semantic encoder.
@@ -102,7 +104,7 @@ class Accompanist:
             ValueError: There is no checkpoint, the models behind the codes are others than those of
                 its dataset, or the fine model was trained on other codes.
         """
-        folder, provenance = _find(checkpoint, wanted="featurization")
+        model, provenance = _load_model(AccompanimentModel, checkpoint, device)
         encode = provenance.recipe["encode"]
         where = {
             "device": device,
@@ -119,7 +121,7 @@ class Accompanist:
                     f"name its own with --{role}"
                 )
         return cls(
-            model=AccompanimentModel.from_pretrained(folder).to(device).eval(),
+            model=model,
             provenance=provenance,
             acoustic=codec,
             semantic=encoder,
@@ -279,24 +281,26 @@ def _check_vocals(vocals: FloatArray) -> None:
 
 
 def _load_fine(place: str, provenance: Provenance, device: str) -> tuple[FineModel, Provenance]:
-    folder, own = _find(place, wanted="crop_seconds")
+    model, own = _load_model(FineModel, place, device)
     if _acoustic(own) != _acoustic(provenance):
         raise ValueError(f"{place} was trained on codes of another acoustic codec")
-    return FineModel.from_pretrained(folder).to(device).eval(), own
+    return model, own
 
 
 def _acoustic(provenance: Provenance) -> tuple[Any, str]:
     return provenance.geometry["acoustic"], provenance.weights["acoustic"]
 
 
-def _find(place: str, *, wanted: str) -> tuple[Path, Provenance]:
-    """Returns the folder of a model, after a look at which of the two models it is."""
-    folder = find_model(place)
-    provenance = read_provenance(folder)
-    if wanted not in provenance.view:
-        kind = "a fine" if wanted == "featurization" else "an accompaniment"
-        raise ValueError(f"{place} holds {kind} model, which is the other of the two")
-    return folder, provenance
+def _load_model(kind: Any, place: str, device: str) -> tuple[Any, Provenance]:
+    """Returns a model and what it was trained on, after a look at which of the two it is."""
+    with storage.local_folder(place) as local:
+        folder = find_model(local)
+        provenance = read_provenance(folder)
+        if _IS_FINE in provenance.view and kind is AccompanimentModel:
+            raise ValueError(f"{place} holds a fine model, which is the other of the two")
+        if _IS_FINE not in provenance.view and kind is FineModel:
+            raise ValueError(f"{place} holds an accompaniment model, which is the other of the two")
+        return kind.from_pretrained(folder).to(device).eval(), provenance
 
 
 def _spec(value: dict[str, Any]) -> ModelSpec:

@@ -74,3 +74,14 @@ def test_hashing_file_hashes_what_it_writes() -> None:
 
 def test_a_missing_folder_lists_nothing(tmp_path: Path) -> None:
     assert storage.list_files(str(tmp_path / "none")) == []
+
+
+def test_a_folder_of_a_store_is_copied(tmp_path: Path) -> None:
+    with storage.local_folder(str(tmp_path)) as folder:
+        assert folder == str(tmp_path)
+    storage.put_bytes("memory://bucket/run/model/a", b"1")
+    storage.put_bytes("memory://bucket/run/b", b"2")
+    with storage.local_folder("memory://bucket/run") as folder:
+        assert Path(folder, "model", "a").read_bytes() == b"1"
+        assert Path(folder, "b").read_bytes() == b"2"
+    assert not Path(folder).exists()
