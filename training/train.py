@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from models.devices import checked_dtype
+from schemas.manifest import DatasetError
 from training.checkpoints import (
     Checkpoint,
     best_checkpoint,
@@ -133,12 +134,7 @@ class Trainer:
             config.view,
             self._reading(config.batch_size // processes.count, seed=config.seed),
         )
-        self.validation = None
-        if config.evaluate_every:
-            reading = self._reading(
-                config.micro_batch_size, split="validation", shuffle=False, epochs=1
-            )
-            self.validation = ShardDataset(config.data, config.view, reading)
+        self.validation = self._validation() if config.evaluate_every else None
         self.stage = stage_of(self.data.featurizer)
         provenance = Provenance.of(self.data.manifest, config.view_json)
         checkpoint = resume_point(config, provenance, resume=resume)
@@ -295,6 +291,15 @@ class Trainer:
             self.writer.write(
                 self.step, {f"{kind}/{name}": value for name, value in values.items()}
             )
+
+    def _validation(self) -> ShardDataset:
+        reading = self._reading(
+            self.config.micro_batch_size, split="validation", shuffle=False, epochs=1
+        )
+        try:
+            return ShardDataset(self.config.data, self.config.view, reading)
+        except DatasetError as error:
+            raise DatasetError(f"{error}: evaluate_every 0 trains without evaluations") from None
 
     def _reading(self, batch_size: int, **how: Any) -> LoaderConfig:
         return LoaderConfig(
