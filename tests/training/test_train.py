@@ -22,6 +22,7 @@ from training.featurization import Featurization
 from training.fine_model import FineModel
 from training.loader import LoaderConfig, ShardDataset
 from training.losses import token_losses
+from training.processes import Processes
 from training.stages import stage_of
 from training.train import Trainer, TrainingError, train
 
@@ -300,6 +301,12 @@ def test_the_fine_model_is_measured_on_fine_codes(data: Path, tmp_path: Path) ->
     model = FineModel.from_pretrained(result.best.model)
     assert not model.config.relative_positions
     assert result.best.metrics["nll"] < result.best.metrics["loss"]
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(data: Path, tmp_path: Path) -> None:
+    processes = Processes(rank=0, count=3, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match="multiple of the 3 processes, found 8"):
+        Trainer(quick_config(data, tmp_path), processes, resume=False, extra_metrics={})
 
 
 def test_settings_that_fit_nothing_are_refused(data: Path, tmp_path: Path) -> None:
