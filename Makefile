@@ -7,7 +7,7 @@ TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean bench
+.PHONY: help demo test lint lock clean bench bench-loader
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
 
 bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would write
 	@$(BIN)/python benchmarks/prepare.py
+
+bench-loader: $(VENV)/.dev ## compare the loader with those of MosaicML, Hugging Face and webdataset
+	@$(BIN)/python benchmarks/loader.py
 
 lock: $(VENV)/.dev ## pin the newest versions that fit together
 	@$(BIN)/uv pip compile setup.py --quiet --upgrade --extra dev --python-version 3.11 \
