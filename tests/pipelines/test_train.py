@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pipelines import cli
 from pipelines.train import main
@@ -19,6 +20,14 @@ QUICK = ["--preset", "tiny", "--batch-size", "4", "--device", "cpu", "--log-ever
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_trainable(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def train(stage: str, data: Path, run: Path, *flags: str) -> int:
