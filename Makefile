@@ -7,7 +7,7 @@ TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean bench image push image-check docker
+.PHONY: help demo test lint lock clean bench image push image-check docker bench-loader
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
 
 bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would write
 	@$(BIN)/python benchmarks/prepare.py
+
+bench-loader: $(VENV)/.dev ## compare the loader with those of MosaicML, Hugging Face and webdataset
+	@$(BIN)/python benchmarks/loader.py
 
 image: docker ## build the worker image: IMAGE=registry/name:tag, MODELS="role=SPEC ..." and WEIGHTS=FOLDER bake others in
 	@docker build --tag $(IMAGE) --build-arg MODELS="$(MODELS)" \

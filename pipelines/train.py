@@ -18,6 +18,7 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
+from models.allocator import keep_freed_memory
 from runners.errors import JobFailedError
 from schemas.recipe import DTYPES
 from training.featurization import FEATURIZATIONS
@@ -80,6 +81,7 @@ def run(config: TrainConfig, *, resume: bool) -> int:
         OSError: A checkpoint cannot be written.
     """
     disable_progress_bar()  # of writing weights
+    keep_freed_memory()
     try:
         result = train(config, resume=resume)
     except TrainingError as error:

@@ -95,7 +95,8 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(seed)
     for index in range(count):
-        row: dict[str, Any] = {
+        levels = {field.name: -20.0 for field in fields if field.kind == "float32"}
+        codes = {
             field.name: random.integers(0, field.codebook_size, field.shape, dtype=np.uint16)
             for field in fields
             if field.kind == "codes"
@@ -105,7 +106,8 @@ def _rows(
             "track_id": track_id,
             "clip_index": index,
             "status": ENCODED,
-            **row,
+            **levels,
+            **codes,
         }
 
 

@@ -59,7 +59,7 @@ class LoaderConfig:
     split: str = "train"
     seed: int = 0
     shuffle: bool = True
-    window_groups: int = 32
+    window_groups: int = 16
     epochs: int | None = None
     rank: int = 0
     ranks: int = 1
@@ -83,9 +83,9 @@ class ShardDataset(IterableDataset[Batch]):
 
     `row` [batch] says which record of the split each is, in the order of the shards.
 
-    An iteration starts at the first record, or where `load_state_dict` left off. With `epochs` set,
-    the last step deals what is left as evenly as it goes: the last batch may be smaller, and on
-    some ranks missing. Threads read ahead, so that worker processes are not needed; in a
+    Each iteration starts at the first record, or where the state that was loaded was taken. With
+    `epochs` set, the last step deals what is left as evenly as it goes: a last batch may be smaller
+    and, on some ranks, missing. Threads read ahead, so that worker processes are not needed; in a
     `DataLoader(dataset, batch_size=None, num_workers=n)` the batches and their order are the same,
     but each worker decodes all row groups.
 
@@ -109,6 +109,7 @@ class ShardDataset(IterableDataset[Batch]):
         self._dataset = dataset
         self._shards = _shards_of(self.manifest, config.split)
         self._groups = row_groups([shard.rows for shard in self._shards])
+        self._verified: set[int] = set()
         self._start = 0
         self._steps = 0
 
@@ -197,7 +198,13 @@ class ShardDataset(IterableDataset[Batch]):
     def _loaded_windows(self, worker: int, workers: int) -> Iterator[Features]:
         """Yields the records of this reader, a window at a time; the next one is read ahead."""
         threads, fields = self.config.threads, self.featurizer.fields
-        reader = ShardReader(self._dataset, self._shards, fields=fields, cache=self.config.cache)
+        reader = ShardReader(
+            self._dataset,
+            self._shards,
+            fields=fields,
+            cache=self.config.cache,
+            verified=self._verified,
+        )
         ahead: deque[WindowRead] = deque()
         pool = ThreadPoolExecutor(threads) if threads else None
         try:
@@ -212,13 +219,16 @@ class ShardDataset(IterableDataset[Batch]):
                 )
                 ahead.append(read)
                 if len(ahead) == _WINDOWS_HELD:
-                    yield ahead.popleft().result()
+                    yield ahead[0].result()
+                    reader.check(ahead.popleft().shards)
                     reader.keep(shard for read in ahead for shard in read.shards)
             while ahead:
-                yield ahead.popleft().result()
+                yield ahead[0].result()
+                reader.check(ahead.popleft().shards)
         finally:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
+            reader.close()
 
     def _windows(self) -> Iterator[Window]:
         config = self.config

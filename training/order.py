@@ -2,7 +2,8 @@
 
 Records lie in row groups of a known size. An epoch takes the shards in a random order, and in each
 shard the row groups in a random order. So many row groups at a time are a window, whose records are
-shuffled together. Where a position of the epoch lies follows from seed, epoch and counts.
+shuffled together; the first windows of an epoch are smaller, so that the first batch is there soon.
+Where a position of the epoch lies follows from seed, epoch and counts.
 """
 
 from __future__ import annotations
@@ -56,6 +57,19 @@ def row_groups(shard_rows: Sequence[int], rows_per_group: int = ROWS_PER_GROUP) 
     return RowGroups(shard=shard, number=number, rows=inside, first_row=np.cumsum(inside) - inside)
 
 
+def window_edges(groups: int, window_groups: int) -> list[int]:
+    """Returns where windows begin and end in the order of the row groups.
+
+    >>> window_edges(13, 4)
+    [0, 1, 2, 4, 8, 12, 13]
+    """
+    edges, size = [0], 1
+    while edges[-1] < groups:
+        edges.append(min(groups, edges[-1] + size))
+        size = min(window_groups, edges[-1])
+    return edges
+
+
 @dataclass(frozen=True, kw_only=True)
 class Window:
     """Row groups whose records are shuffled together.
@@ -87,7 +101,7 @@ class EpochOrder:
         groups: The row groups of the split.
         seed: The user's seed.
         epoch: Which epoch.
-        window_groups: Row groups in a window.
+        window_groups: Row groups in a window, at most.
         shuffle: Whether there is a shuffle; if not, the order is that of the shards.
     """
 
@@ -95,16 +109,15 @@ class EpochOrder:
         self, groups: RowGroups, *, seed: int, epoch: int, window_groups: int, shuffle: bool
     ) -> None:
         self._groups, self._seed, self._epoch = groups, seed, epoch
-        self._window_groups, self._shuffle = window_groups, shuffle
+        self._shuffle = shuffle
         self._order = self._dealt() if shuffle else np.arange(len(groups.rows))
-        ends = np.cumsum(groups.rows[self._order])
-        lasts = np.append(np.arange(window_groups, len(ends), window_groups), len(ends)) - 1
-        self._starts = np.concatenate([[0], ends[lasts]])
+        self._edges = window_edges(len(groups.rows), window_groups)
+        self._starts = np.concatenate([[0], np.cumsum(groups.rows[self._order])])[self._edges]
 
     @property
     def windows(self) -> int:
         """How many windows there are."""
-        return len(self._starts) - 1
+        return len(self._edges) - 1
 
     def window_at(self, position: int) -> int:
         """Returns the number of the window that holds a position of the epoch."""
@@ -112,8 +125,7 @@ class EpochOrder:
 
     def window(self, number: int) -> Window:
         """Returns a window."""
-        first = number * self._window_groups
-        groups = self._order[first : first + self._window_groups]
+        groups = self._order[self._edges[number] : self._edges[number + 1]]
         rows = self._groups.rows[groups]
         group = np.repeat(groups, rows)
         row = np.arange(len(group)) - np.repeat(np.cumsum(rows) - rows, rows)

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,17 @@ Rows = Mapping[str, Any]
 class ShardReader:
     """Reads row groups of the shards of a split, from any number of threads.
 
-    A local shard is read in place. A remote one is read whole, either
-    into memory until it is dropped, or once and for all into a folder. Whatever it comes from, its
-    sha256 is checked before the first record of it is given out.
+    A local shard is read in place. A remote one is read whole: into memory until it is dropped, or
+    once and for all into a folder. Each page is checked against its CRC whenever it is read. The
+    sha256 of a shard is checked when it is first opened: before anything else if it was remote, at
+    the same time if it is local.
 
     Args:
         dataset: Folder or URL.
         shards: The shards of the split.
         fields: The fields to read.
         cache: A local folder for remote shards; None keeps those in use in memory.
+        verified: The shards on this machine that need no check any more; it is added to.
     """
 
     def __init__(
@@ -41,11 +44,14 @@ class ShardReader:
         *,
         fields: Sequence[RecordField],
         cache: str | None,
+        verified: set[int],
     ) -> None:
         self._dataset, self._shards, self._fields, self._cache = dataset, shards, fields, cache
         self._locks = [threading.Lock() for _ in shards]
         self._open: dict[int, _OpenShard] = {}
-        self._verified: set[int] = set()
+        self._verified = verified
+        self._checks: dict[int, Future[None]] = {}
+        self._checker = ThreadPoolExecutor(1)
 
     def read(self, shard: int, group: int) -> Rows:
         """Returns the records of a row group.
@@ -63,41 +69,55 @@ class ShardReader:
             opened = self._open[shard]
         return opened.read(group)
 
+    def check(self, shards: Iterable[int]) -> None:
+        """Waits until the sha256 of these shards is known to be right, if they were read.
+
+        Raises:
+            DatasetError: A shard is damaged.
+        """
+        for shard in shards:
+            if shard in self._checks:
+                self._checks.pop(shard).result()
+                self._verified.add(shard)
+
     def keep(self, shards: Iterable[int]) -> None:
         """Closes all shards but these."""
         for shard in self._open.keys() - set(shards):
             with self._locks[shard]:
                 del self._open[shard]
 
+    def close(self) -> None:
+        """Ends the checks."""
+        self._checker.shutdown(cancel_futures=True)
+
     def _opened(self, shard: int) -> _OpenShard:
         entry = self._shards[shard]
         url = storage.join(self._dataset, entry.path)
         try:
-            if storage.is_local(url):
-                return self._checked(shard, storage.local_path(url))
-            if self._cache is not None:
-                return self._checked(shard, _downloaded(url, entry, self._cache))
-            data = storage.read_bytes(url)
+            if not storage.is_local(url) and self._cache is None:
+                data = storage.read_bytes(url)
+                _check(url, entry, hashlib.sha256(data).hexdigest())
+                return _OpenShard(url, pa.BufferReader(data), entry, self._fields)
+            path = storage.local_path(url)
+            if not storage.is_local(url):
+                path = _downloaded(url, entry, str(self._cache))
+            if shard not in self._verified and shard not in self._checks:
+                self._checks[shard] = self._checker.submit(_check_file, path, entry)
+            return _OpenShard(path, pa.OSFile(path), entry, self._fields)
         except FileNotFoundError:
             raise DatasetError(f"{url} is missing: the manifest lists it") from None
-        _check(url, entry, hashlib.sha256(data).hexdigest())
-        return _OpenShard(url, pa.BufferReader(data), entry, self._fields)
-
-    def _checked(self, shard: int, path: str) -> _OpenShard:
-        entry = self._shards[shard]
-        if shard not in self._verified:
-            _check(path, entry, storage.sha256_of(path)[0])
-            self._verified.add(shard)
-        return _OpenShard(path, pa.OSFile(path), entry, self._fields)
 
 
 class _OpenShard:
     def __init__(
         self, name: str, source: Any, entry: ShardEntry, fields: Sequence[RecordField]
     ) -> None:
-        self._source, self._fields = source, fields
+        self._name, self._source, self._fields = name, source, fields
         self._columns = [field.name for field in fields]
-        self._metadata = pq.read_metadata(source)
+        try:
+            self._metadata = pq.read_metadata(source)
+        except pa.ArrowException as error:
+            raise DatasetError(f"{name} is damaged: {error}") from error
         groups = range(self._metadata.num_row_groups)
         found = [self._metadata.row_group(group).num_rows for group in groups]
         whole, rest = divmod(entry.rows, ROWS_PER_GROUP)
@@ -113,8 +133,13 @@ class _OpenShard:
                 raise DatasetError(f"{name}: {field.name} is {kind}, not {field.arrow_type}")
 
     def read(self, group: int) -> Rows:
-        file = pq.ParquetFile(self._source, metadata=self._metadata)
-        table = file.read_row_group(group, columns=self._columns, use_threads=False)
+        file = pq.ParquetFile(
+            self._source, metadata=self._metadata, page_checksum_verification=True
+        )
+        try:
+            table = file.read_row_group(group, columns=self._columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(f"{self._name} is damaged: {error}") from error
         return {field.name: _values(table, field) for field in self._fields}
 
 
@@ -126,16 +151,23 @@ def _values(table: pa.Table, field: RecordField) -> Any:
 
 
 def _downloaded(url: str, entry: ShardEntry, cache: str) -> str:
-    """Returns the local copy of a shard; the processes of a machine download it once."""
+    """Returns the checked local copy of a shard; the processes of a machine download it once."""
     path = Path(cache) / f"{entry.sha256}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
+            partial = path.with_suffix(".partial")
             with storage.open_read(url) as source:
-                storage.put_file(str(path), source)
+                storage.put_file(str(partial), source)
+            _check(url, entry, storage.sha256_of(str(partial))[0])
+            partial.rename(path)
         path.with_suffix(".lock").unlink(missing_ok=True)
     return str(path)
+
+
+def _check_file(path: str, entry: ShardEntry) -> None:
+    _check(path, entry, storage.sha256_of(path)[0])
 
 
 def _check(name: str, entry: ShardEntry, sha256: str) -> None:

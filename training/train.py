@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from models.devices import checked_dtype
+from schemas.manifest import DatasetError
 from training.checkpoints import (
     Checkpoint,
     best_checkpoint,
@@ -114,31 +115,13 @@ class Trainer:
         extra_metrics: Mapping[str, Metric],
     ) -> None:
         self.config, self.processes, self.extra_metrics = config, processes, extra_metrics
+        self._check()
         device = processes.device
-        self.dtype = checked_dtype(
-            config.dtype or ("bfloat16" if device.type == "cuda" else "float32")
-        )
-        if config.batch_size % processes.count:
-            raise ValueError(
-                f"batch_size must be a multiple of the {processes.count} processes, "
-                f"found {config.batch_size}"
-            )
-        names = {"loss", "nll", *extra_metrics}
-        if config.best_metric not in names:
-            raise ValueError(
-                f"best_metric must be one of {sorted(names)}, found {config.best_metric!r}"
-            )
-        self.data = ShardDataset(
-            config.data,
-            config.view,
-            self._reading(config.batch_size // processes.count, seed=config.seed),
-        )
-        self.validation = None
-        if config.evaluate_every:
-            reading = self._reading(
-                config.micro_batch_size, split="validation", shuffle=False, epochs=1
-            )
-            self.validation = ShardDataset(config.data, config.view, reading)
+        natural = "bfloat16" if device.type == "cuda" else "float32"
+        self.dtype = checked_dtype(config.dtype or natural)
+        reading = self._reading(config.batch_size // processes.count, seed=config.seed)
+        self.data = ShardDataset(config.data, config.view, reading)
+        self.validation = self._validation() if config.evaluate_every else None
         self.stage = stage_of(self.data.featurizer)
         provenance = Provenance.of(self.data.manifest, config.view_json)
         checkpoint = resume_point(config, provenance, resume=resume)
@@ -179,7 +162,7 @@ class Trainer:
             total=config.steps, initial=self.step, unit="step", disable=not self.processes.first
         )
         batches: Any = iter(self.data)
-        with bar, closing(batches):
+        with bar, closing(batches), closing(self.writer) if self.writer else nullcontext():
             self.throughput.start()
             while self.step < config.steps:
                 values = self.update(next(batches))
@@ -188,8 +171,8 @@ class Trainer:
                 self.throughput.add(config.batch_size)
                 if self.step % config.log_every == 0:
                     self._log("train", {**values, **self.throughput.read()})
-                stopping = self.processes.any(asked_to_stop())
                 last = self.step == config.steps
+                stopping = self.processes.any(asked_to_stop()) and not last
                 metrics = {}
                 if self._due(config.evaluate_every, last) and not stopping:
                     metrics = self.evaluate()
@@ -295,6 +278,25 @@ class Trainer:
             self.writer.write(
                 self.step, {f"{kind}/{name}": value for name, value in values.items()}
             )
+
+    def _check(self) -> None:
+        config, count = self.config, self.processes.count
+        if config.batch_size % count:
+            raise ValueError(
+                f"batch_size must be a multiple of the {count} processes, found {config.batch_size}"
+            )
+        names = sorted({"loss", "nll", *self.extra_metrics})
+        if config.best_metric not in names:
+            raise ValueError(f"best_metric must be one of {names}, found {config.best_metric!r}")
+
+    def _validation(self) -> ShardDataset:
+        reading = self._reading(
+            self.config.micro_batch_size, split="validation", shuffle=False, epochs=1
+        )
+        try:
+            return ShardDataset(self.config.data, self.config.view, reading)
+        except DatasetError as error:
+            raise DatasetError(f"{error}: evaluate_every 0 trains without evaluations") from None
 
     def _reading(self, batch_size: int, **how: Any) -> LoaderConfig:
         return LoaderConfig(

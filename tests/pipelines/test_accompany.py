@@ -73,7 +73,7 @@ def test_many_files_are_accounted_for_and_not_made_again(
     assert sorted(path.name for path in output.iterdir()) == sorted([*made, "accompaniments.json"])
     assert [Path(other["uri"]).name for other in report["duplicates"]] == ["two.wav"]
     reasons = {Path(letter["uri"]).name: letter["reason"] for letter in report["dead_letters"]}
-    assert reasons == {"empty.wav": "empty_file", "notes.txt": "not_audio"}
+    assert reasons == {"empty.wav": "empty", "notes.txt": "not_audio"}
     assert "1 files failed" in capsys.readouterr().out
 
     (takes / "empty.wav").unlink()

@@ -41,7 +41,10 @@ class _Writer(Protocol):
 class _ParquetShard:
     def __init__(self, file: Any, fields: Sequence[RecordField]) -> None:
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(file, mode="w"), shard_schema(fields), compression="zstd"
+            pa.PythonFile(file, mode="w"),
+            shard_schema(fields),
+            compression="zstd",
+            write_page_checksum=True,
         )
 
     def write(self, table: pa.Table) -> None:

@@ -1,0 +1,180 @@
+"""Compares the loader with those of MosaicML, Hugging Face and webdataset.
+
+    python benchmarks/loader.py
+    python benchmarks/loader.py --rounds 3
+
+All deliver the same batches of 32: int64 tokens, noisy S-SA, shuffled, on the CPU. The records are
+written by the shard writer of `singsong prepare` and then converted to the format of each peer,
+with only the three columns that the batches need. Each measurement is a process of its own, and a
+peer runs in an environment of its own, made once in `build/loader_peers`. The time of an epoch runs
+from the start of the loader to the last batch. Files are in the page cache.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from schemas.recipe import EncodeRecipe  # noqa: E402
+from tests.code_dataset import PAPER, write_dataset  # noqa: E402
+
+ENVIRONMENTS = ROOT / "build" / "loader_peers"
+PACKAGES = {
+    "mds": ("mosaicml-streaming==0.13.0", "pyarrow"),
+    "hf": ("datasets==5.2.0", "torch"),
+    "wds": ("webdataset==1.0.2", "torch", "pyarrow"),
+}
+NAMES = {
+    "ours": "singsong",
+    "mds": "MosaicML streaming",
+    "hf": "Hugging Face datasets",
+    "wds": "webdataset",
+}
+WORKERS = (0, 2)
+
+
+@dataclass
+class Measured:
+    """What was measured of one loader, by number of workers."""
+
+    samples_per_s: dict[int, float] = field(default_factory=dict)
+    first_s: dict[int, float] = field(default_factory=dict)
+    peak_mb: dict[int, float] = field(default_factory=dict)
+    resume_s: float = 0.0
+
+
+def python_of(peer: str) -> str:
+    """Returns the interpreter of a peer; its environment is made if it is not there."""
+    if peer == "ours":
+        return sys.executable
+    folder = ENVIRONMENTS / peer
+    python = folder / "bin" / "python"
+    if not (folder / ".ready").exists():
+        print(f"making the environment of {NAMES[peer]}", file=sys.stderr)
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([uv, "venv", "--quiet", "--clear", folder, "-p", sys.executable], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", python, *PACKAGES[peer]]
+        subprocess.run(install, check=True)
+        (folder / ".ready").touch()
+    return str(python)
+
+
+def measure(peer: str, action: str, data: Path, argument: object) -> tuple[Any, float]:
+    """Returns what a process of its own measured, and the most memory its tree held, in MB."""
+    module = ("-m", "benchmarks.loader_peers.measure")
+    command = [python_of(peer), *module, peer, action, str(data), str(argument)]
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT
+        )
+        peak_mb = [0.0]
+        watcher = threading.Thread(target=watch, args=(process, peak_mb))
+        if action == "contents":
+            watcher.start()
+        output, _ = process.communicate()
+        if process.returncode:
+            errors.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{output}{errors.read()}")
+    if action == "contents":
+        watcher.join()
+    return json.loads(output.splitlines()[-1]), peak_mb[0]
+
+
+def watch(process: "subprocess.Popen[str]", peak_mb: list[float]) -> None:
+    """Samples the memory of a process and its children: pages that they share count once."""
+    root = psutil.Process(process.pid)
+    while process.poll() is None:
+        total = 0
+        try:
+            for one in [root, *root.children(recursive=True)]:
+                total += one.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+        peak_mb[0] = max(peak_mb[0], total / 1e6)
+        threading.Event().wait(0.05)
+
+
+def compare(peer: str, data: Path, *, clips: int, rounds: int) -> tuple[Measured, list[Any]]:
+    measured = Measured()
+    found = []
+    for workers in WORKERS:
+        runs = [measure(peer, "epoch", data, workers)[0] for _ in range(rounds)]
+        if {run["samples"] for run in runs} != {clips}:
+            sys.exit(f"{NAMES[peer]} delivered {runs} of {clips} samples")
+        measured.samples_per_s[workers] = median(clips / run["epoch_s"] for run in runs)
+        measured.first_s[workers] = median(run["first_s"] for run in runs)
+        tokens, measured.peak_mb[workers] = measure(peer, "contents", data, workers)
+        found.append(tokens)
+    state, _ = measure(peer, "state", data, clips // 2)
+    again = [measure(peer, "resume", data, json.dumps(state))[0] for _ in range(rounds)]
+    measured.resume_s = median(again)
+    return measured, found
+
+
+def median(values: Any) -> float:
+    ordered = sorted(values)
+    return float(ordered[len(ordered) // 2])
+
+
+def report(measured: dict[str, Measured]) -> None:
+    heads = [f"{what}, {n} workers" for what in ("samples/s", "first batch s") for n in WORKERS]
+    heads += ["resume s", *(f"peak MB, {n} workers" for n in WORKERS)]
+    print(f"| | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
+    for peer, one in measured.items():
+        cells = [f"{one.samples_per_s[n]:.0f}" for n in WORKERS]
+        cells += [f"{one.first_s[n]:.2f}" for n in WORKERS]
+        cells += [f"{one.resume_s:.2f}", *(f"{one.peak_mb[n]:.0f}" for n in WORKERS)]
+        print(f"| {NAMES[peer]} | {' | '.join(cells)} |")
+    ours = measured["ours"]
+    others = [one for peer, one in measured.items() if peer != "ours"]
+    print()
+    for n in WORKERS:
+        fastest = max(one.samples_per_s[n] for one in others)
+        ratio = ours.samples_per_s[n] / fastest
+        print(f"samples/s of singsong to the fastest peer, {n} workers: {ratio:.1f}x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--clips", type=int, default=20480)
+    parser.add_argument("--shards", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--peers", nargs="+", default=list(NAMES), choices=list(NAMES))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="singsong-benchmark-") as name:
+        dataset = Path(name) / "dataset"
+        write_dataset(
+            dataset,
+            clips=args.clips,
+            shards=args.shards,
+            clips_per_track=256,
+            geometry=PAPER,
+            recipe=EncodeRecipe(),
+        )
+        cores = len(os.sched_getaffinity(0))
+        print(f"{args.clips} clips, {args.shards} shards, {cores} cores, {args.rounds} rounds\n")
+        measured, contents = {}, []
+        for peer in args.peers:
+            data = Path(name) / peer
+            data.mkdir()
+            measure(peer, "convert", dataset, data)
+            measured[peer], found = compare(peer, data, clips=args.clips, rounds=args.rounds)
+            contents += found
+        if any(tokens != contents[0] for tokens in contents):
+            sys.exit(f"the loaders delivered different tokens: {contents}")
+        report(measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Runs one thing with one loader, in the loader's own environment, and prints it as JSON.
+
+    python -m benchmarks.loader_peers.measure mds convert DATASET OUTPUT
+    python -m benchmarks.loader_peers.measure mds epoch DATA WORKERS
+    python -m benchmarks.loader_peers.measure mds contents DATA WORKERS
+    python -m benchmarks.loader_peers.measure mds state DATA SAMPLES
+    python -m benchmarks.loader_peers.measure mds resume DATA STATE
+
+Imports are not part of any time: they are those of torch, nearly, and the same for all.
+"""
+
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def epoch(peer: Any, data: Path, workers: int) -> dict[str, float]:
+    """Returns the seconds to the first batch, and to the last one with the start included."""
+    started = time.perf_counter()
+    batches = iter(peer.batches(data, workers=workers))
+    samples = len(next(batches)["input_tokens"])
+    first_s = time.perf_counter() - started
+    for batch in batches:
+        samples += len(batch["input_tokens"])
+    return {"first_s": first_s, "epoch_s": time.perf_counter() - started, "samples": samples}
+
+
+def contents(peer: Any, data: Path, workers: int) -> list[Any]:
+    """Returns what tells the tokens of an epoch from others, whatever their order."""
+    found = [0, 0, 0, 0]
+    for batch in peer.batches(data, workers=workers):
+        tokens = batch["input_tokens"], batch["target_tokens"]
+        assert [str(one.dtype) for one in tokens] == ["torch.int64"] * 2
+        found[0] += tokens[0].numel()
+        found[1] += tokens[1].numel()
+        found[2] += int(tokens[0].sum())
+        found[3] += int((tokens[1] * tokens[1]).sum())
+    return found
+
+
+def resume(peer: Any, data: Path, saved: Any) -> float:
+    """Returns the seconds to the first batch after the state."""
+    started = time.perf_counter()
+    next(iter(peer.resumed(data, saved)))
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    name, action, data, argument = sys.argv[1:]
+    peer = importlib.import_module(f"benchmarks.loader_peers.{name}")
+    result: Any = None
+    if action == "convert":
+        peer.convert(Path(data), Path(argument))
+    elif action == "epoch":
+        result = epoch(peer, Path(data), int(argument))
+    elif action == "contents":
+        result = contents(peer, Path(data), int(argument))
+    elif action == "state":
+        result = peer.state(Path(data), samples=int(argument))
+    else:
+        result = resume(peer, Path(data), json.loads(argument))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
