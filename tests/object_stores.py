@@ -58,7 +58,6 @@ def google_store() -> Iterator[Store]:
     from gcsfs.core import GCSFileSystem
 
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     port = _free_port()
     server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
     # The subclass that gcsfs registers first asks a service that no emulator has.
