@@ -32,6 +32,7 @@ TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
 _ONE_REQUEST_BYTES = 4 << 20
 _BLOCK_BYTES = 8 << 20
+_UPLOAD_TRIES = 3
 _STORES = ("gs", "gcs", "s3", "s3a")
 
 
@@ -284,12 +285,13 @@ def _upload(fs: Any, path: str, source: BinaryIO) -> None:
     if len(small) < _ONE_REQUEST_BYTES:
         fs.pipe_file(path, small)
         return
-    try:
-        _upload_blocks(fs, path, source)
-    except Exception as error:
-        if not is_lost_upload(error):
-            raise
-        _upload_blocks(fs, path, source)
+    for tries_left in reversed(range(_UPLOAD_TRIES)):
+        try:
+            _upload_blocks(fs, path, source)
+            return
+        except Exception as error:
+            if not tries_left or not is_lost_upload(error):
+                raise
 
 
 def _upload_blocks(fs: Any, path: str, source: BinaryIO) -> None:

@@ -78,7 +78,7 @@ def bucket_of(url: str) -> str:
 
 
 def is_lost_upload(error: Exception) -> bool:
-    """Returns whether a store and a client disagree on how far an upload is: it is to be begun again.
+    """Returns whether store and client disagree on how far an upload is: it is to be begun again.
 
     So it is when the answer to a block was lost, or the store forgot an upload that took too long.
     A bucket that is not there looks the same.

@@ -74,7 +74,7 @@ class Image:
 
     def _user(self, instruction: Instruction) -> None:
         self.user = instruction.text
-        self.environment["HOME"] = f"/home/{self.user}"
+        self.environment["HOME"] = "/tmp"
 
     def _entrypoint(self, instruction: Instruction) -> None:
         self.entrypoint = re.findall(r'"([^"]+)"', instruction.text)

@@ -145,7 +145,7 @@ def test_a_fault_that_passes_is_not_seen(
     folder: str, store: Store, fault: int, impatient: None
 ) -> None:
     sizes = {"a": 1000, "b": len(MANY_BYTES), "c": len(MANY_BYTES), "d": 1000}
-    store.proxy.fault = each_nth(4, fault, when=store.is_upload)
+    store.proxy.fault = each_nth(3, fault, when=store.is_upload)
     for name, size in sizes.items():
         storage.put_bytes(f"{folder}/{name}", MANY_BYTES[:size])
     assert len(store.proxy.faults) >= 2
