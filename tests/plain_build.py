@@ -35,6 +35,12 @@ BASE_ENVIRONMENT = {
     "UV_BREAK_SYSTEM_PACKAGES": "1",
 }
 POOL_PORT = 50000
+# How this machine reaches the package index is no part of the image.
+INDEX_ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if name.startswith(("HTTP", "PIP_", "SSL_", "UV_"))
+}
 
 
 class Image:
@@ -55,7 +61,8 @@ class Image:
 
     def command(self, command: list[str]) -> list[str]:
         """Returns what runs a command in the image, with its variables, folder and user."""
-        pairs = [f"{name}={value}" for name, value in self.environment.items()]
+        variables = {**INDEX_ENVIRONMENT, **self.environment}
+        pairs = [f"{name}={value}" for name, value in variables.items()]
         inside = ["env", "-i", f"--chdir={self.workdir}", *pairs, *command]
         return ["chroot", f"--userspec={self.user}", str(self.root), *inside]
 
@@ -74,7 +81,9 @@ class Image:
 
     def _user(self, instruction: Instruction) -> None:
         self.user = instruction.text
-        self.environment["HOME"] = "/tmp"
+        lines = self._inside("/etc/passwd").read_text().splitlines()
+        homes = {line.split(":")[2]: line.split(":")[5] for line in lines}
+        self.environment["HOME"] = homes[self.user.partition(":")[0]]
 
     def _entrypoint(self, instruction: Instruction) -> None:
         self.entrypoint = re.findall(r'"([^"]+)"', instruction.text)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
 
 from models.bundle import load_models
 from pipelines.prepare import PrepareConfig, build
@@ -18,6 +20,7 @@ from runners.local import LocalOptions
 from schemas.recipe import DatasetRecipe
 from tests.dockerfile import ROOT, arguments, read_dockerfile
 
+_PATIENCE_MS = 300_000
 BUILD = ROOT / "build" / "boot"
 
 
@@ -53,13 +56,18 @@ def worker_pool(
     """
     with log.open("w") as file:
         process = subprocess.Popen(
-            command, env=dict(environment), cwd="/", stdout=file, stderr=subprocess.STDOUT
+            command,
+            env=dict(environment),
+            cwd=log.parent,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             _wait_for_port(port, process, log)
             yield f"127.0.0.1:{port}"
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait(timeout=30)
 
 
@@ -100,8 +108,10 @@ def prepare_on(address: str, *, music: str, output: str) -> None:
             "--sdk_location=container",
         ]
     )
-    with beam.Pipeline(options=options) as pipeline:
-        build(pipeline, config=config, models=load_models(recipe.encode))
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, config=config, models=load_models(recipe.encode))
+    state = pipeline.run().wait_until_finish(duration=_PATIENCE_MS)
+    assert state == PipelineState.DONE, state
 
 
 def has_go() -> bool:
