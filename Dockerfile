@@ -45,7 +45,9 @@ RUN python -m runners.image_labels ${MODELS} > labels
 
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 RUN useradd --create-home --uid 1000 singsong
-USER singsong
+# The boot program writes the options of the job to the folder where it starts.
+WORKDIR /home/singsong
+USER 1000:1000
 ENV HF_HUB_OFFLINE=1
 
 ENTRYPOINT ["/opt/apache/beam/boot"]

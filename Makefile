@@ -39,6 +39,9 @@ image: docker ## build the worker image: IMAGE=registry/name:tag, MODELS="role=S
 push: docker ## push the worker image: IMAGE=registry/name:tag
 	@docker push $(IMAGE)
 
+image-check: $(VENV)/.dev ## carry out the Dockerfile without Docker and encode a clip in it; needs root, debootstrap, Go
+	@$(BIN)/python -m tests.plain_build
+
 docker:
 	@test -n "$(IMAGE)" || { echo "Name the image: make $(or $(MAKECMDGOALS),image) IMAGE=registry/name:tag"; exit 1; }
 	@docker version >/dev/null 2>&1 || \

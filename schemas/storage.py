@@ -26,11 +26,13 @@ from urllib.parse import unquote_to_bytes
 import fsspec
 from fsspec.spec import AbstractBufferedFile
 
-from schemas.store_errors import told_plainly
+from schemas.store_errors import is_lost_upload, told_plainly
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
+_ONE_REQUEST_BYTES = 4 << 20
 _BLOCK_BYTES = 8 << 20
+_UPLOAD_TRIES = 3
 _STORES = ("gs", "gcs", "s3", "s3a")
 
 
@@ -279,6 +281,21 @@ def put_file(url: str, source: BinaryIO) -> None:
 
 
 def _upload(fs: Any, path: str, source: BinaryIO) -> None:
+    small = source.read(_ONE_REQUEST_BYTES)
+    if len(small) < _ONE_REQUEST_BYTES:
+        fs.pipe_file(path, small)
+        return
+    for tries_left in reversed(range(_UPLOAD_TRIES)):
+        try:
+            _upload_blocks(fs, path, source)
+            return
+        except Exception as error:
+            if not tries_left or not is_lost_upload(error):
+                raise
+
+
+def _upload_blocks(fs: Any, path: str, source: BinaryIO) -> None:
+    source.seek(0)
     target = fs.open(path, "wb", block_size=_BLOCK_BYTES)
     try:
         shutil.copyfileobj(source, target, _CHUNK_BYTES)

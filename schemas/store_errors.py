@@ -23,6 +23,7 @@ _PERMISSIONS = {
 _ALIASES = {"gcs": "gs", "s3a": "s3"}
 _CLIENTS = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "requests", "s3fs")
 _NO_CREDENTIALS = ("CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError")
+_LOST = (400, 410)
 _BUSY = (errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO))
 
 
@@ -74,6 +75,15 @@ def bucket_of(url: str) -> str:
     """
     protocol, _, path = url.partition("://")
     return f"{protocol}://{path.partition('/')[0]}"
+
+
+def is_lost_upload(error: Exception) -> bool:
+    """Returns whether store and client disagree on how far an upload is: it is to be begun again.
+
+    So it is when the answer to a block was lost, or the store forgot an upload that took too long.
+    A bucket that is not there looks the same.
+    """
+    return isinstance(error, FileNotFoundError) or getattr(error, "code", None) in _LOST
 
 
 def _plain(error: Exception, *, url: str, what: str) -> StoreError | None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -23,15 +24,26 @@ class Request:
     is_copy: bool = False
 
 
+Answer = tuple[int, list[tuple[str, str]], bytes]
 Fault = Callable[[Request], int | None]
 """Returns the status to answer instead of the server, `RESET`, or None for no fault."""
 
 
 @dataclass
 class FaultyProxy:
-    """Stands in front of a server; `fault` may be changed at any time."""
+    """Stands in front of a server; `fault` may be changed at any time.
+
+    Attributes:
+        upstream: Host and port of the server.
+        own_answer: Returns the status of what the proxy answers as the real store would, because
+            the server cannot.
+        is_kept: Whether the answer to a successful request is given again when it comes again.
+    """
 
     upstream: str
+    own_answer: Fault = lambda request: None
+    is_kept: Callable[[Request], bool] = lambda request: False
+    kept: dict[str, "Answer"] = field(default_factory=dict)
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     faults: list[tuple[Request, int]] = field(default_factory=list)
@@ -47,6 +59,9 @@ class FaultyProxy:
         self.fault = lambda request: None
 
     def choose(self, request: Request) -> int | None:
+        answer = self.own_answer(request)
+        if answer is not None:
+            return answer
         self.requests.append(request)
         chosen = self.fault(request)
         if chosen is not None:
@@ -67,9 +82,14 @@ def each_nth(number: int, kind: int, *, when: Callable[[Request], bool]) -> Faul
 
 
 @contextmanager
-def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
+def faulty_proxy(
+    upstream: str,
+    *,
+    own_answer: Fault = lambda request: None,
+    is_kept: Callable[[Request], bool] = lambda request: False,
+) -> Iterator[FaultyProxy]:
     """Runs a proxy in front of `host:port` on a free port of this machine."""
-    proxy = FaultyProxy(upstream)
+    proxy = FaultyProxy(upstream, own_answer, is_kept)
 
     class Handler(_Handler):
         owner = proxy
@@ -91,11 +111,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self._body()
-        fault = self.owner.choose(Request(self.command, self.path, self._is_copy()))
+        request = Request(self.command, self.path, self._is_copy())
+        fault = self.owner.choose(request)
         if fault is not None and fault != RESET:
             self._answer(fault, [], b"")
             return
-        status, headers, content = self._forward(body)
+        answer = self.owner.kept.get(self.path) or self._forward(body)
+        status, headers, content = answer
+        if self.owner.is_kept(request) and status == HTTPStatus.OK and "Range" not in dict(headers):
+            self.owner.kept[self.path] = answer
         if fault == RESET:
             self._break_off(status, content)
             return
@@ -117,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             return b"".join(chunks)
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _forward(self, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self.owner.upstream, timeout=60)
         try:
             connection.putrequest(

@@ -58,7 +58,6 @@ def google_store() -> Iterator[Store]:
     from gcsfs.core import GCSFileSystem
 
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     port = _free_port()
     server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
     # The subclass that gcsfs registers first asks a service that no emulator has.
@@ -66,7 +65,8 @@ def google_store() -> Iterator[Store]:
     fsspec.register_implementation("gcs", GCSFileSystem, clobber=True)
     server.start()
     try:
-        with faulty_proxy(f"127.0.0.1:{port}") as proxy:
+        address = f"127.0.0.1:{port}"
+        with faulty_proxy(address, own_answer=_cancelled, is_kept=_is_block) as proxy:
             environment = {
                 "FSSPEC_GS_ENDPOINT_URL": proxy.url,
                 "FSSPEC_GS_TOKEN": "anon",
@@ -119,6 +119,17 @@ def _configured(environment: dict[str, str], protocol: str) -> Iterator[None]:
         fsspec.config.conf.pop(protocol)
         if before is not None:
             fsspec.config.conf[protocol] = before
+
+
+def _cancelled(request: Request) -> int | None:
+    """Answers the end of an unfinished upload, which the emulator does not know."""
+    is_cancel = request.method == "DELETE" and "upload_id=" in request.path
+    return 499 if is_cancel else None
+
+
+def _is_block(request: Request) -> bool:
+    """Whether a request uploads a block; the emulator forgets an upload with its last block."""
+    return request.method == "POST" and "upload_id=" in request.path
 
 
 def _free_port() -> int:

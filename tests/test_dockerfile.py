@@ -59,8 +59,10 @@ def test_every_file_that_is_copied_is_there_and_is_not_ignored() -> None:
 
 def test_the_worker_is_started_by_beam_and_is_not_root() -> None:
     assert STAGE[-1].text == '["/opt/apache/beam/boot"]'
+    *_, folder = [one.text for one in STAGE if one.keyword == "WORKDIR"]
+    assert folder.startswith("/home/"), "boot writes a file to the folder where it starts"
     (user,) = [one.text for one in STAGE if one.keyword == "USER"]
-    assert user != "root"
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
     assert environment(STAGE)["RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"] == "1"
     assert environment(STAGE)["HF_HUB_OFFLINE"] == "1"
 

@@ -33,6 +33,7 @@ def test_every_command_has_the_flags_that_readme_gives_it(
     monkeypatch.setenv("HOME", "/nowhere")
     monkeypatch.setitem(file_systems, "gs", MemoryFileSystem)  # buckets are empty
     monkeypatch.chdir("/")
+    command = re.sub(r"\b(gs|s3)://", "memory://", command)  # nothing is asked of a real store
     if "demo-songs" in command:
         command += " --songs 0"
     assert cli.main(shlex.split(command)[1:]) == 1

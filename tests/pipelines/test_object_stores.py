@@ -14,6 +14,7 @@ from schemas.manifest import read_manifest
 from tests.fakes import write_tones
 from tests.faulty_proxy import RESET, Request, each_nth
 from tests.object_stores import Store
+from tests.pipelines.conftest import arguments, use_fakes
 
 TRACKS = 4
 NAMES = ["a.wav", "deep/two words.wav", "deep/Käse #1?.wav", "100%.wav"]
@@ -41,10 +42,15 @@ def music(tones: list[Path], folder: str) -> str:
     return f"{folder}/music"
 
 
-@pytest.fixture
-def local_digest(prepare, tones: list[Path], tmp_path: Path) -> str:
-    assert prepare(tmp_path / "tones", output=tmp_path / "local") == 0
-    return read_manifest(str(tmp_path / "local")).dataset_digest
+@pytest.fixture(scope="module")
+def local_digest(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the dataset that the same music makes on a local disk."""
+    folder = tmp_path_factory.mktemp("local")
+    write_tones(folder / "tones", tracks=TRACKS)
+    with pytest.MonkeyPatch.context() as patch:
+        use_fakes(patch)
+        assert cli.main(arguments(folder / "tones", output=folder / "dataset")) == 0
+    return read_manifest(str(folder / "dataset")).dataset_digest
 
 
 def dead_letters(dataset: str) -> list[dict]:
@@ -93,7 +99,7 @@ def test_half_of_the_parts_are_not_made_again(
         if not store.is_upload(request):
             return None
         written.append(request)
-        return 403 if len(written) > UPLOADS[store.url[:2]] * 2 else None
+        return 403 if len(written) > 2 else None
 
     store.proxy.fault = deny_after_two
     assert prepare(music, output=dataset) == 1
@@ -113,10 +119,6 @@ def test_half_of_the_parts_are_not_made_again(
         assert prepare(music, output=dataset) == 0
     assert len(calls) == TRACKS - 2
     assert read_manifest(dataset).dataset_digest == local_digest
-
-
-UPLOADS = {"gs": 2, "s3": 1}
-"""How many requests put one small object."""
 
 
 @pytest.mark.parametrize("fault", [503, RESET])
