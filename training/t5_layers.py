@@ -148,5 +148,10 @@ class SingsongStack(T5xInitialised, T5Stack):
 
 
 def _draw_kernel(linear: nn.Linear, *, divided_by: float = 1.0) -> None:
-    std = 1 / (math.sqrt(linear.in_features) * _TRUNCATED_STD * divided_by)
-    init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std)
+    """Inverts the cut-off distribution: many times faster than `trunc_normal_` on a CPU."""
+    weight = linear.weight
+    if getattr(weight, "_is_hf_initialized", False):
+        return  # it was read from a file
+    inside = math.erf(math.sqrt(2))  # the probability of less than two deviations
+    weight.uniform_(-inside, inside).erfinv_()
+    weight.mul_(math.sqrt(2 / linear.in_features) / (_TRUNCATED_STD * divided_by))
