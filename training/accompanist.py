@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from models.protocols import AcousticCodec, SemanticEncoder
 from models.registry import load_acoustic, load_semantic
-from models.weights import tensors_sha256
+from models.weights import load_pretrained, tensors_sha256
 from schemas import storage
 from schemas.geometry import clip_samples
 from schemas.recipe import ModelSpec
@@ -300,7 +300,7 @@ def _load_model(kind: Any, place: str, device: str) -> tuple[Any, Provenance]:
             raise ValueError(f"{place} holds a fine model, which is the other of the two")
         if _IS_FINE not in provenance.view and kind is FineModel:
             raise ValueError(f"{place} holds an accompaniment model, which is the other of the two")
-        return kind.from_pretrained(folder).to(device).eval(), provenance
+        return load_pretrained(kind, str(folder), safetensors_only=True).to(device), provenance
 
 
 def _spec(value: dict[str, Any]) -> ModelSpec:

@@ -1,6 +1,8 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from pipelines import demo
 from schemas.manifest import read_manifest
@@ -10,7 +12,7 @@ from schemas.manifest import read_manifest
 def test_the_demo_runs_twice_and_encodes_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--folder", str(tmp_path), "--songs", "2", "--seconds", "11"]
+    arguments = ["--folder", str(tmp_path), "--songs", "2", "--seconds", "11", "--steps", "4"]
     assert demo.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "is whole" in printed
@@ -19,6 +21,11 @@ def test_the_demo_runs_twice_and_encodes_once(
     assert manifest.counts["tracks"] == {"listed": 4, "encoded": 4, "duplicate": 0, "failed": {}}
     assert (tmp_path / "listen" / "index.html").exists()
     assert list((tmp_path / "music" / "songs" / "stems").rglob("vocals.flac"))
+    vocals, rate_hz = soundfile.read(tmp_path / "vocals.wav", dtype="float32")
+    mix, _ = soundfile.read(tmp_path / "accompanied.wav", dtype="float32")
+    assert (rate_hz, mix.shape) == (44100, vocals.shape)
+    assert np.abs(vocals).max() > 0.1
+    assert np.abs(mix - vocals).max() > 0.01
     assert demo.main(arguments) == 0
     assert "time of the workers" not in capsys.readouterr().out
     assert read_manifest(str(tmp_path / "dataset")).dataset_digest == manifest.dataset_digest
