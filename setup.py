@@ -41,6 +41,7 @@ setup(
             "hypothesis",
             "mypy",
             "psutil",
+            "pyspark==3.5.0",
             "pytest",
             "ruff",
             "tensorflow-cpu",
@@ -48,5 +49,10 @@ setup(
             "types-protobuf",
         ],
     },
-    entry_points={"console_scripts": ["singsong=pipelines.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "singsong=pipelines.cli:main",
+            "singsong-worker=runners.spark_boot:main",
+        ]
+    },
 )

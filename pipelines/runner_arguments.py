@@ -10,8 +10,9 @@ from typing import Any
 
 from runners.job import RunnerOptions
 from runners.local import LocalOptions
+from runners.spark import SparkOptions
 
-RUNNERS: Mapping[str, type[Any]] = {"local": LocalOptions}
+RUNNERS: Mapping[str, type[Any]] = {"local": LocalOptions, "spark": SparkOptions}
 _BEAM_ARGS = "beam_args"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
 from tqdm import tqdm
 
+from runners.job import Job
 from transforms.progress import Progress, ProgressReader
 
 _LOOK_EVERY_S = 0.5
@@ -65,6 +67,13 @@ class ProgressBar:
         self._bar.set_description_str(
             describe(progress, elapsed_s=elapsed, total_bytes=self._bytes), refresh=True
         )
+
+
+def progress_bar_of(job: Job) -> Callable[[Path], ProgressBar]:
+    """Returns what makes the bar of a job from the folder that it reports its progress to."""
+    return lambda folder: ProgressBar(
+        folder, total_tracks=job.total_tracks, total_bytes=job.total_bytes
+    )
 
 
 def describe(progress: Progress, *, elapsed_s: float, total_bytes: int) -> str:

@@ -1,0 +1,155 @@
+"""The real command with the real lite models on real Spark: in a process, and on a cluster."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import cli
+from runners.errors import JobFailedError
+from runners.job import Job
+from runners.spark import SparkOptions
+from schemas.manifest import read_manifest
+from tests import audio_files
+from tests.command import committed_bytes, finish, parts, start_prepare, wait_for_parts
+from tests.fakes import write_tones
+from tests.spark_cluster import SparkCluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.usefixtures("spark_jar")]
+
+TRACKS = 14
+FLAGS = ("--clip-seconds", "2", "--no-filter")
+LOCAL = (*FLAGS, "--runner", "spark", "--spark-master", "local[2]")
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder of tones, with a file of each kind that is no track of its own."""
+    folder = tmp_path_factory.mktemp("music")
+    first, *_ = write_tones(folder, tracks=TRACKS, seconds=8)
+    shutil.copyfile(first, folder / "copy.wav")
+    audio_files.write_empty_file(folder / "empty.wav")
+    audio_files.write_text_named_mp3(folder / "text.mp3")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the dataset of an undisturbed run of the local engine with one worker."""
+    output = tmp_path_factory.mktemp("whole")
+    finish(start_prepare(music, output, *FLAGS, "--workers", "1"))
+    return output
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[SparkCluster]:
+    with SparkCluster(tmp_path / "cluster") as running:
+        yield running
+
+
+def on(cluster: SparkCluster) -> tuple[str, ...]:
+    return (*FLAGS, "--runner", "spark", "--spark-master", cluster.master, "--parallelism", "8")
+
+
+def job_servers() -> list[int]:
+    """Returns the job servers of this machine that run the jar of this checkout."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any("build/spark/job-server.jar" in word for word in process.info["cmdline"] or ())
+        and "java" in (process.info["cmdline"] or [""])[0]
+    ]
+
+
+def reasons(output: Path) -> dict[str, str]:
+    manifest = read_manifest(str(output))
+    rows = pq.read_table(output / manifest.table("dead_letters").path).to_pylist()
+    return {os.path.basename(row["uri"]): row["reason"] for row in rows}
+
+
+def test_a_local_master_makes_the_same_bytes(music: Path, whole: Path, tmp_path: Path) -> None:
+    printed = finish(start_prepare(music, tmp_path, *LOCAL))
+    assert committed_bytes(tmp_path) == committed_bytes(whole)
+    assert reasons(tmp_path) == {"empty.wav": "empty", "text.mp3": "not_audio"}
+    assert "time of the workers" in printed
+    assert not job_servers()
+
+
+def test_a_killed_executor_changes_nothing(
+    music: Path, whole: Path, tmp_path: Path, cluster: SparkCluster
+) -> None:
+    output = tmp_path / "dataset"
+    process = start_prepare(music, output, *on(cluster), environment=cluster.environment)
+    wait_for_parts(process, output, at_least=3)
+    killed = cluster.kill_worker(0)
+    assert len(killed) >= 3, "a worker, its executor and the Python process of that"
+    before = len(parts(output))
+    assert before < TRACKS
+    finish(process)
+    assert committed_bytes(output) == committed_bytes(whole)
+    assert len(parts(output)) == TRACKS
+    assert cli.main(["dataset", "verify", str(output)]) == 0
+
+
+def test_interrupted_on_a_cluster_it_stops_and_goes_on(
+    music: Path, whole: Path, tmp_path: Path, cluster: SparkCluster
+) -> None:
+    output = tmp_path / "dataset"
+    process = start_prepare(music, output, *on(cluster), environment=cluster.environment)
+    wait_for_parts(process, output, at_least=2)
+    os.killpg(process.pid, signal.SIGINT)
+    printed = finish(process, code=130, timeout_s=60)
+    assert "run the same command again" in printed
+    assert "Traceback" not in printed
+    assert not (output / "manifest.json").exists()
+    assert not job_servers()
+    done = parts(output)
+    assert len(done) < TRACKS
+    finish(start_prepare(music, output, *LOCAL))
+    assert committed_bytes(output) == committed_bytes(whole)
+    assert {name: parts(output)[name] for name in done} == done
+
+
+def test_interrupted_on_a_local_master_it_stops(music: Path, tmp_path: Path) -> None:
+    process = start_prepare(music, tmp_path, *LOCAL)
+    wait_for_parts(process, tmp_path, at_least=1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert "run the same command again" in finish(process, code=130, timeout_s=60)
+    assert len(parts(tmp_path)) < TRACKS
+    assert not job_servers()
+
+
+def test_no_job_server_outlives_a_killed_command(music: Path, tmp_path: Path) -> None:
+    process = start_prepare(music, tmp_path, *LOCAL)
+    wait_for_parts(process, tmp_path, at_least=1)
+    assert job_servers()
+    process.kill()
+    process.wait(timeout=30)
+    deadline = time.monotonic() + 30
+    while job_servers():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def explode(element: int) -> int:
+    raise ValueError(f"element {element} is wrong")
+
+
+def test_the_first_cause_is_told_in_a_line() -> None:
+    job = Job(
+        name="test",
+        build=lambda pipeline, _: pipeline | beam.Create([7]) | beam.Map(explode),
+        total_tracks=1,
+        total_bytes=1,
+    )
+    with pytest.raises(JobFailedError) as failure:
+        SparkOptions(spark_master="local[1]").run(job)
+    assert str(failure.value) == "ValueError: element 7 is wrong"
+    assert not job_servers()
