@@ -29,8 +29,8 @@ CLUSTER = "spark://127.0.0.1:7077"
 
 def jvm_properties(options: SparkOptions) -> dict[str, str]:
     view = PipelineOptions(options.beam_options()).view_as(JobServerOptions)
-    pairs = [word.removeprefix("-D").split("=", 1) for word in view.job_server_jvm_properties]
-    return dict(pairs)
+    defined = [word for word in view.job_server_jvm_properties if word.startswith("-D")]
+    return dict(word.removeprefix("-D").split("=", 1) for word in defined)
 
 
 @pytest.fixture
