@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -16,6 +18,23 @@ from runners.job import Job
 from transforms.progress import Progress, ProgressReader
 
 _LOOK_EVERY_S = 0.5
+
+
+class _PatientFile(io.FileIO):
+    """Takes what nobody reads any more: tqdm waits for ever after a write that failed."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
+def open_terminal() -> TextIO:
+    """Returns a copy of stderr; the runners turn stderr itself away from the terminal."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_PatientFile(os.dup(2), "w")), encoding="utf-8", errors="replace"
+    )
 
 
 class ProgressBar:
@@ -28,8 +47,7 @@ class ProgressBar:
     def __init__(self, folder: Path, *, total_tracks: int, total_bytes: int) -> None:
         self._reader = ProgressReader(folder)
         self._bytes = total_bytes
-        # A copy of stderr, because the runner turns stderr away from the terminal meanwhile.
-        self._terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+        self._terminal = open_terminal()
         self._bar = tqdm(
             total=total_tracks,
             unit="track",

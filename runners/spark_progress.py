@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -12,6 +11,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tqdm import tqdm
+
+from runners.progress_bar import open_terminal
 
 _LOOK_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 5.0
@@ -26,8 +27,7 @@ class StageBar:
     def __init__(self, page: str) -> None:
         """Takes the address of the page that the driver serves."""
         self._page = page
-        # A copy of stderr, because the runner turns stderr away from the terminal meanwhile.
-        self._terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+        self._terminal = open_terminal()
         self._bar = tqdm(
             file=self._terminal, dynamic_ncols=True, bar_format="{desc} [{elapsed}]", total=1
         )
