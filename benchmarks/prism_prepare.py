@@ -27,6 +27,10 @@ class PrismOptions:
     location: str
 
     @property
+    def remote(self) -> bool:
+        return False
+
+    @property
     def encode_hints(self) -> Mapping[str, str]:
         return {}
 

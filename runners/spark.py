@@ -89,6 +89,11 @@ class SparkOptions:
         return _LOCAL.fullmatch(self.spark_master) is not None
 
     @property
+    def remote(self) -> bool:
+        """Whether the workers are other machines than this one."""
+        return not self.is_local
+
+    @property
     def encode_hints(self) -> Mapping[str, str]:
         """None: Spark has no use for them, and they would split the stages."""
         return {}

@@ -3,10 +3,14 @@
 import http.server
 import json
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from apache_beam.options.pipeline_options import (
     JobServerOptions,
@@ -25,6 +29,13 @@ from tests.command import ROOT
 from tests.spark_cluster import free_port, spark_version_of
 
 CLUSTER = "spark://127.0.0.1:7077"
+START_JOB_SERVER = """
+import sys
+from apache_beam.options.pipeline_options import PipelineOptions
+from runners.spark_job_server import SparkJobServer
+options = PipelineOptions([f"--job_server_java_launcher={sys.argv[1]}"])
+SparkJobServer(options, jar=sys.argv[2]).start()
+"""
 
 
 def jvm_properties(options: SparkOptions) -> dict[str, str]:
@@ -167,6 +178,26 @@ def test_a_job_server_that_ends_at_once_is_an_error(tmp_path: Path) -> None:
         server.stop()
         with pytest.raises(RuntimeError, match="stopped before it began"):
             server.start()
+
+
+def test_no_job_server_outlives_a_killed_command(tmp_path: Path) -> None:
+    java, jar, born = tmp_path / "java", tmp_path / "server.jar", tmp_path / "born"
+    java.write_text(f"#!/bin/sh\necho $$ > {born}.tmp; mv {born}.tmp {born}; exec sleep 600\n")
+    java.chmod(0o755)
+    jar.touch()
+    command = [sys.executable, "-c", START_JOB_SERVER, str(java), str(jar)]
+    launcher = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not born.exists():
+            assert launcher.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        launcher.kill()
+        launcher.wait()
+    job_server = psutil.Process(int(born.read_text()))
+    assert not psutil.wait_procs([job_server], timeout=30)[1]
 
 
 def test_the_worker_gets_what_the_runner_tells() -> None:
