@@ -8,7 +8,7 @@ TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean bench conformance spark-jar
+.PHONY: help demo test lint lock clean bench conformance spark-jar image push image-check docker
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,23 @@ conformance: $(VENV)/.dev $(SPARK_JAR) ## run one recipe on every engine and com
 	@$(BIN)/python -m benchmarks.conformance
 
 spark-jar: $(SPARK_JAR) ## assemble what `--runner spark` starts; needs Java 17 and Maven
+
+image: docker ## build the worker image: IMAGE=registry/name:tag, MODELS="role=SPEC ..." and WEIGHTS=FOLDER bake others in
+	@docker build --tag $(IMAGE) --build-arg MODELS="$(MODELS)" \
+	  $(if $(WEIGHTS),--build-context weights="$(WEIGHTS)",) .
+	@echo "FROM $(IMAGE)" | docker build --tag $(IMAGE) \
+	  $$(docker run --rm --entrypoint cat $(IMAGE) /opt/singsong/labels) -
+
+push: docker ## push the worker image: IMAGE=registry/name:tag
+	@docker push $(IMAGE)
+
+image-check: $(VENV)/.dev ## carry out the Dockerfile without Docker and encode a clip in it; needs root, debootstrap, Go
+	@$(BIN)/python -m tests.plain_build
+
+docker:
+	@test -n "$(IMAGE)" || { echo "Name the image: make $(or $(MAKECMDGOALS),image) IMAGE=registry/name:tag"; exit 1; }
+	@docker version >/dev/null 2>&1 || \
+	  { echo "This needs Docker, and its daemon running: \`docker version\` fails here."; exit 1; }
 
 lock: $(VENV)/.dev ## pin the newest versions that fit together
 	@$(BIN)/uv pip compile setup.py --quiet --upgrade --extra dev --python-version 3.11 \

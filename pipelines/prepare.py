@@ -239,11 +239,13 @@ def check_output(config: PrepareConfig) -> None:
 
     Raises:
         ValueError: It holds a dataset of another recipe, or its manifest cannot be read.
+        OSError: It lies in a bucket that is not there, or may not be listed.
     """
     try:
         before = read_manifest(config.output).recipe
     except DatasetError as error:
         if "does not exist" in str(error):
+            storage.check_place(config.output)
             return
         raise ValueError(f"{config.output}: {error}") from error
     differences = recipe_differences(before, recipe_json(config.recipe))

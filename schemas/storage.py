@@ -3,10 +3,14 @@
 An object appears whole or not at all. On a local disk it is written under a temporary name and
 renamed; an object store shows an upload only when it is complete, and a rename there is a copy that
 can fail half-way, so there it is put straight to its name.
+
+Objects stream through memory in blocks. Requests that fail for the moment are tried again by the
+client libraries, gcsfs and s3fs, with longer and longer waits.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import posixpath
@@ -14,15 +18,22 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
 import fsspec
+from fsspec.spec import AbstractBufferedFile
+
+from schemas.store_errors import is_lost_upload, told_plainly
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
+_ONE_REQUEST_BYTES = 4 << 20
+_BLOCK_BYTES = 8 << 20
+_UPLOAD_TRIES = 3
+_STORES = ("gs", "gcs", "s3", "s3a")
 
 
 def is_local(url: str) -> bool:
@@ -64,50 +75,124 @@ def join(base: str, *names: str) -> str:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """Returns the fsspec file system of a URL and the path of the URL in it."""
+    """Returns the fsspec file system of a URL and the path of the URL in it.
+
+    Raises:
+        ValueError: The kind of URL is unknown, or the package for it is not installed.
+    """
     if is_local(url):
         return fsspec.filesystem("file"), os.path.abspath(local_path(url))
-    fs, path = fsspec.core.url_to_fs(url)
-    return fs, path
+    protocol = url.partition("://")[0]
+    try:
+        if protocol not in _STORES:
+            fs, path = fsspec.core.url_to_fs(url)
+            return fs, path
+        # In a URL, `#1`, `?versionId=` and `::` would mean something else than a name. What others
+        # write shows at once only without the cache of listings.
+        fs = fsspec.filesystem(protocol, version_aware=False, use_listings_cache=False)
+    except ImportError as error:
+        extra = ": pip install 'singsong[s3]'" if protocol.startswith("s3") else ""
+        raise ValueError(f"{url} needs a package that is not installed{extra} ({error})") from error
+    return fs, fs._strip_protocol(url)
 
 
 def exists(url: str) -> bool:
-    """Returns whether there is an object of that name."""
+    """Returns whether there is an object of that name.
+
+    Raises:
+        OSError: The store does not say.
+    """
     fs, path = filesystem(url)
-    return bool(fs.exists(path))
+    with _plain(url, "read"):
+        try:
+            fs.info(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
-def open_read(url: str) -> Any:
-    """Opens an object for reading bytes."""
-    fs, path = filesystem(url)
-    return fs.open(path, "rb")
-
-
-def read_bytes(url: str) -> bytes:
-    """Returns all bytes of an object.
+@contextmanager
+def open_read(url: str) -> Iterator[Any]:
+    """Yields an object, opened for reading bytes.
 
     Raises:
         FileNotFoundError: There is none of that name.
+        OSError: It may not be read, or the store does not answer.
     """
+    fs, path = filesystem(url)
+    blocks = {} if is_local(url) else {"block_size": _BLOCK_BYTES, "cache_type": "readahead"}
+    with _plain(url, "read"), fs.open(path, "rb", **blocks) as file:
+        yield file
+
+
+def read_bytes(url: str) -> bytes:
+    """Returns all bytes of an object. Raises as `open_read`."""
     with open_read(url) as file:
         data: bytes = file.read()
     return data
 
 
 def list_files(folder: str) -> list[str]:
-    """Returns the paths below a folder, relative to it and sorted; none if it is not there."""
+    """Returns the paths below a folder, relative to it and sorted; none if it is not there.
+
+    Raises:
+        OSError: The bucket is not there, it may not be listed, or the store does not answer.
+    """
     fs, root = filesystem(folder)
-    if not fs.exists(root):
-        return []
-    fs.invalidate_cache()
-    return sorted(posixpath.relpath(path, root) for path in fs.find(root))
+    with _plain(folder, "listed"):
+        found = fs.find(root, detail=True)
+    paths = (path for path, info in found.items() if not _is_folder(info))
+    return sorted(posixpath.relpath(path, root) for path in paths)
+
+
+def find_objects(url: str) -> list[tuple[str, int]]:
+    """Returns URL and size of each object that a name, a folder or a glob of a store stands for.
+
+    Raises:
+        OSError: As for `list_files`.
+    """
+    fs, path = filesystem(url)
+    with _plain(url, "listed"):
+        found = fs.find(path, detail=True)
+        if not found and glob.has_magic(path):
+            for info in fs.glob(path, detail=True).values():
+                below = fs.find(info["name"], detail=True) if _is_folder(info) else {}
+                found.update(below or {info["name"]: info})
+    return [
+        (fs.unstrip_protocol(info["name"]), info["size"] or 0)
+        for info in found.values()
+        if not _is_folder(info)
+    ]
+
+
+def _is_folder(info: dict[str, Any]) -> bool:
+    """Returns whether an entry is a folder, or the empty object that a console makes for one."""
+    return info["type"] != "file" or (info["name"].endswith("/") and not info["size"])
+
+
+def check_place(url: str) -> None:
+    """Checks that objects could be put to a URL: the bucket is there and may be listed.
+
+    Raises:
+        OSError: It is not so.
+    """
+    if not is_local(url):
+        list_files(join(url, TEMPORARY_PREFIX))
 
 
 def remove(url: str) -> None:
-    """Removes an object; that there is none is no error."""
+    """Removes an object; that there is none is no error.
+
+    Raises:
+        OSError: It may not be removed.
+    """
     fs, path = filesystem(url)
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError), _plain(url, "removed"):
         fs.rm_file(path)
+
+
+def _plain(url: str, what: str) -> AbstractContextManager[None]:
+    return nullcontext() if is_local(url) else told_plainly(url, what)
 
 
 class HashingFile:
@@ -178,8 +263,8 @@ def put_file(url: str, source: BinaryIO) -> None:
     source.seek(0)
     fs, path = filesystem(url)
     if not is_local(url):
-        with fs.open(path, "wb") as target:
-            shutil.copyfileobj(source, target, _CHUNK_BYTES)
+        with _plain(url, "written"):
+            _upload(fs, path, source)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
@@ -193,6 +278,42 @@ def put_file(url: str, source: BinaryIO) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _upload(fs: Any, path: str, source: BinaryIO) -> None:
+    small = source.read(_ONE_REQUEST_BYTES)
+    if len(small) < _ONE_REQUEST_BYTES:
+        fs.pipe_file(path, small)
+        return
+    for tries_left in reversed(range(_UPLOAD_TRIES)):
+        try:
+            _upload_blocks(fs, path, source)
+            return
+        except Exception as error:
+            if not tries_left or not is_lost_upload(error):
+                raise
+
+
+def _upload_blocks(fs: Any, path: str, source: BinaryIO) -> None:
+    source.seek(0)
+    target = fs.open(path, "wb", block_size=_BLOCK_BYTES)
+    try:
+        shutil.copyfileobj(source, target, _CHUNK_BYTES)
+        target.close()
+    except BaseException:
+        _abandon(target)
+        raise
+
+
+def _abandon(target: Any) -> None:
+    """Ends an upload that failed: closing the file would make an object of what it holds."""
+    if isinstance(target, AbstractBufferedFile):
+        # What the store keeps of it is never shown, so that the first failure is what to tell.
+        with suppress(Exception):
+            target.discard()
+        target.closed = True
+    else:
+        target.close()
 
 
 def put_bytes(url: str, data: bytes) -> None:
@@ -218,11 +339,16 @@ def sha256_of(url: str) -> tuple[str, int]:
 
 @contextmanager
 def local_copy(url: str) -> Iterator[str]:
-    """Yields a local file name with the content of `url`: the file itself, or a scratch copy."""
+    """Yields a local file name with the content of `url`: the file itself, or a scratch copy.
+
+    Raises:
+        OSError: It is missing, or may not be read.
+    """
     if is_local(url):
         yield local_path(url)
         return
-    with tempfile.NamedTemporaryFile(prefix="singsong-") as copy, open_read(url) as source:
-        shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+    with tempfile.NamedTemporaryFile(prefix="singsong-") as copy:
+        with open_read(url) as source:
+            shutil.copyfileobj(source, copy, _CHUNK_BYTES)
         copy.flush()
         yield copy.name

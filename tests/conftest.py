@@ -1,6 +1,13 @@
-"""Options of the test run."""
+"""Options of the test run, and what more than one folder of tests needs."""
+
+import itertools
+from collections.abc import Iterator
 
 import pytest
+
+from tests.object_stores import STORES, Store
+
+_FOLDERS = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,3 +19,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let the Spark tests fail, and not skip, where Java or Maven is missing",
     )
+
+
+@pytest.fixture(scope="session", params=list(STORES))
+def running_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    with STORES[request.param]() as store:
+        yield store
+
+
+@pytest.fixture
+def store(running_store: Store) -> Iterator[Store]:
+    """An object store on localhost, with an empty log of requests and without faults."""
+    running_store.proxy.reset()
+    yield running_store
+    running_store.proxy.reset()
+
+
+@pytest.fixture
+def folder(store: Store) -> str:
+    """The URL of an empty folder in the store."""
+    return f"{store.url}/folder-{next(_FOLDERS)}"

@@ -30,6 +30,7 @@ def test_every_command_has_the_flags_that_readme_gives_it(
     """Flags are parsed before anything is read: what fails is the music that is not there."""
     monkeypatch.setenv("HOME", "/nowhere")
     monkeypatch.chdir("/")
+    command = re.sub(r"\b(gs|s3)://", "memory://", command)  # nothing is asked of a real store
     if "demo-songs" in command:
         command += " --songs 0"
     assert cli.main(shlex.split(command)[1:]) == 1

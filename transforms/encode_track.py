@@ -17,7 +17,7 @@ from schemas.recipe import EncodeRecipe, encode_digest
 from schemas.records import record_fields
 from transforms.dsp.decode import stream_mono
 from transforms.dsp.stopwatch import Stopwatch
-from transforms.list_tracks import check_content
+from transforms.list_tracks import check_content, local_track
 from transforms.progress import ProgressLog
 from transforms.records.parts import TrackFacts, has_failed_clips, write_part
 from transforms.track_encoder import TrackEncoder
@@ -70,12 +70,12 @@ def encode_track(
 
     Raises:
         ClipError: The track cannot be used; no part is written.
-        OSError: The part cannot be written.
+        OSError: The part cannot be written, or the store does not answer.
     """
     encoder = TrackEncoder(
         track_id=track.track_id, recipe=config.recipe, models=models, watch=watch
     )
-    with storage.local_copy(track.uri) as local:
+    with local_track(track) as local:
         with watch("identify"):
             check_content(track, local)
         blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz)

@@ -21,6 +21,7 @@ from schemas.recipe import ModelSpec
 from transforms.dsp.clips import ClipCutter
 from transforms.dsp.decode import stream_mono
 from transforms.dsp.seeds import generator
+from transforms.list_tracks import local_track
 from transforms.progress import ProgressLog
 
 FRAMES, DEAD_LETTERS = "frames", "dead_letters"
@@ -75,11 +76,11 @@ def draw_frames(track: Track, config: FitConfig, fitter: Fitter) -> FloatArray:
     """Returns frames of a track: float32 [n, dims].
 
     Raises:
-        ClipError: The track cannot be decoded.
+        ClipError: The track cannot be read or decoded.
     """
     rate = fitter.sample_rate_hz
     cutter = ClipCutter(clip_samples=clip_samples(config.clip_seconds, rate))
-    with storage.local_copy(track.uri) as local:
+    with local_track(track) as local:
         drawn = [
             fitter.training_frames(
                 clip,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import apache_beam as beam
 
 from schemas import storage
 from schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
 from schemas.errors import ClipError, ContentChangedError, EmptyFileError, UnreadableFileError
+from schemas.store_errors import StoreUnavailableError
 
 TRACKS, DUPLICATES, DEAD_LETTERS, LISTED = "tracks", "duplicates", "dead_letters", "listed"
 
@@ -38,13 +40,25 @@ def list_source_files(url: str, *, only_files: bool = False) -> Iterator[SourceF
     if storage.is_local(url):
         yield from _list_local(storage.local_path(url))
         return
-    fs, path = storage.filesystem(url)
-    found = fs.glob(path, detail=True) if glob.has_magic(path) else fs.find(path, detail=True)
-    files = [info for info in found.values() if info["type"] == "file"]
-    if not files:
+    found = storage.find_objects(url)
+    if not found:
         raise FileNotFoundError(f"{url} names no file")
-    for info in files:
-        yield SourceFile(uri=fs.unstrip_protocol(info["name"]), size_bytes=info["size"] or 0)
+    named = _before_magic(url)
+    for uri, size_bytes in found:
+        if not _is_hidden(uri, named):
+            yield SourceFile(uri=uri, size_bytes=size_bytes)
+
+
+def _before_magic(url: str) -> str:
+    """Returns the folders of a glob that hold no wildcard; the whole URL where there is none."""
+    parts = url.rstrip("/").split("/")
+    magic = (number for number, part in enumerate(parts) if glob.has_magic(part))
+    return "/".join(parts[: next(magic, len(parts))])
+
+
+def _is_hidden(uri: str, named: str) -> bool:
+    """Returns whether a part of a URL beyond those that were named begins with a dot."""
+    return any(part.startswith(".") for part in uri.split("/")[named.count("/") + 1 :])
 
 
 def _list_local(path: str) -> Iterator[SourceFile]:
@@ -74,22 +88,50 @@ def _source_file(path: str) -> SourceFile:
     return SourceFile(uri=storage.url_of(absolute), size_bytes=size)
 
 
+def unreadable(error: OSError) -> ClipError | OSError:
+    """Returns what to raise when a file cannot be read.
+
+    That of a store that does not answer says nothing of the file: it stays what it is, so that the
+    runner retries or stops, and does not give up one file after the other.
+    """
+    if isinstance(error, StoreUnavailableError):
+        return error
+    return UnreadableFileError(f"the file cannot be read: {error.strerror or error}")
+
+
 def identify(file: SourceFile) -> Track:
     """Returns the track in a file, named by its content.
 
     Raises:
         UnreadableFileError: The file is missing, or may not be read.
         EmptyFileError: It has no bytes.
+        StoreUnavailableError: The store does not answer.
     """
     if storage.is_local(file.uri) and not os.path.isfile(storage.local_path(file.uri)):
         raise UnreadableFileError("the file is missing, or is no regular file")
     try:
         digest, size = storage.sha256_of(file.uri)
     except OSError as error:
-        raise UnreadableFileError(f"the file cannot be read: {error.strerror or error}") from error
+        raise unreadable(error) from error
     if not size:
         raise EmptyFileError("the file has no bytes")
     return Track(track_id=digest, uri=file.uri, size_bytes=size)
+
+
+@contextmanager
+def local_track(track: Track) -> Iterator[str]:
+    """Yields a local file name with the bytes of a track: the file itself, or a scratch copy.
+
+    Raises:
+        UnreadableFileError: The file is gone, or cannot be read any more.
+        StoreUnavailableError: The store does not answer.
+    """
+    with ExitStack() as stack:
+        try:
+            local = stack.enter_context(storage.local_copy(track.uri))
+        except OSError as error:
+            raise unreadable(error) from error
+        yield local
 
 
 def check_content(track: Track, path: str) -> None:
@@ -102,7 +144,7 @@ def check_content(track: Track, path: str) -> None:
     try:
         digest, _ = storage.sha256_of(path)
     except OSError as error:
-        raise UnreadableFileError(f"the file cannot be read: {error.strerror or error}") from error
+        raise unreadable(error) from error
     if digest != track.track_id:
         raise ContentChangedError("the file changed while the job ran")
 

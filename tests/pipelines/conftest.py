@@ -13,20 +13,29 @@ from tests.fakes import fake_models
 Prepare = Callable[..., int]
 
 
-@pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_fakes(patch: pytest.MonkeyPatch) -> None:
     """Puts small models in the place of those a recipe names."""
     load = lambda recipe: fake_models(separated=recipe.separator is not None)  # noqa: E731
-    monkeypatch.setattr(pipelines.prepare, "load_models", load)
-    monkeypatch.setattr(transforms.encode_track, "load_models", load)
+    patch.setattr(pipelines.prepare, "load_models", load)
+    patch.setattr(transforms.encode_track, "load_models", load)
+
+
+def arguments(*inputs: object, output: object) -> list[str]:
+    """Returns the command line of `singsong prepare`, with clips of one second and one worker."""
+    given = [*map(str, inputs), "--output", str(output)]
+    return ["prepare", *given, "--clip-seconds", "1", "--mode", "in_memory"]
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_fakes(monkeypatch)
 
 
 @pytest.fixture
 def prepare(fakes: None, tmp_path: Path) -> Prepare:
-    """Returns `singsong prepare`, with clips of one second and one worker."""
+    """Returns `singsong prepare`, as `arguments` calls it."""
 
     def run(*inputs: object, output: object = None, flags: tuple = ()) -> int:
-        arguments = ["prepare", *map(str, inputs), "--output", str(output or tmp_path / "dataset")]
-        return cli.main([*arguments, "--clip-seconds", "1", "--mode", "in_memory", *flags])
+        return cli.main([*arguments(*inputs, output=output or tmp_path / "dataset"), *flags])
 
     return run
