@@ -26,6 +26,7 @@ setup(
         "protobuf",
         "pydub>=0.25.1",
         "pyyaml",
+        "requests",
         "safetensors",
         "scipy",
         "soundfile>=0.13",

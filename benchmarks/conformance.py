@@ -23,6 +23,7 @@ from pathlib import Path
 import apache_beam
 
 from pipelines.demo import make_corpus
+from schemas import storage
 from tests.command import (
     ROOT,
     committed_bytes,
@@ -32,6 +33,7 @@ from tests.command import (
     start_prepare,
     wait_for_parts,
 )
+from tests.object_stores import google_store
 from tests.spark_cluster import SparkCluster
 
 FLAGS = ("--clip-seconds", "5", "--splits", "train=70,validation=15,test=15")
@@ -58,7 +60,7 @@ class Corpus:
     tracks: int
 
 
-def local(*flags: str) -> Callable[[Corpus, Path], Path | str]:
+def local(*flags: str) -> Callable[[Corpus, Path], Path]:
     """Returns what prepares a corpus with some flags, and returns where the dataset is."""
 
     def prepare(corpus: Corpus, folder: Path) -> Path:
@@ -76,6 +78,19 @@ def prism(corpus: Corpus, folder: Path) -> Path:
     return output
 
 
+def bucket(corpus: Corpus, folder: Path) -> Path:
+    """The local engine with dataset and parts on an emulated Google Cloud Storage."""
+    copy = folder / "dataset"
+    with google_store() as store:
+        output = f"{store.url}/dataset"
+        environment = {**os.environ, **store.environment}
+        flags = (*FLAGS, "--workers", "2")
+        finish(start_prepare(corpus.folder, output, *flags, environment=environment))
+        for name in storage.list_files(output):
+            storage.put_bytes(str(copy / name), storage.read_bytes(f"{output}/{name}"))
+    return copy
+
+
 def killed_cluster(corpus: Corpus, folder: Path) -> Path:
     """Two workers of one core, of which one is killed when half of the parts are there."""
     output = folder / "dataset"
@@ -91,13 +106,14 @@ def killed_cluster(corpus: Corpus, folder: Path) -> Path:
     return output
 
 
-ENGINES: dict[str, Callable[[Corpus, Path], Path | str]] = {
+ENGINES: dict[str, Callable[[Corpus, Path], Path]] = {
     "local, 1 worker (`in_memory`)": local("--mode", "in_memory"),
     "local, 2 workers (`multi_threading`)": local("--workers", "2"),
     "local, 2 workers (`multi_processing`)": local("--workers", "2", "--mode", "multi_processing"),
     "Prism": prism,
     "Spark `local[2]`": local("--runner", "spark", "--spark-master", "local[2]"),
     "Spark cluster, 1 of 2 workers killed half-way": killed_cluster,
+    "local, 2 workers, an emulated bucket": bucket,
 }
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,10 +132,23 @@ def files_to_fit(config: FitJobConfig) -> list[SourceFile]:
     return left
 
 
-def build(pipeline: beam.Pipeline, *, files: Sequence[str], fit: FitConfig) -> beam.PCollection:
-    """Adds the job to a pipeline and returns the number of frames and tracks."""
+def build(
+    pipeline: beam.Pipeline,
+    *,
+    files: Sequence[str],
+    fit: FitConfig,
+    hints: Mapping[str, str] | None = None,
+) -> beam.PCollection:
+    """Adds the job to a pipeline and returns the number of frames and tracks.
+
+    Args:
+        pipeline: Beam's pipeline.
+        files: What to fit to.
+        fit: What is fitted.
+        hints: Beam's resource hints for the step that runs the encoder.
+    """
     listed = pipeline | "ListTracks" >> ListTracks(files)
-    fitted = listed["tracks"] | "FitCodebooks" >> FitCodebooks(fit)
+    fitted = listed["tracks"] | "FitCodebooks" >> FitCodebooks(fit, draw_hints=hints)
     letters = (listed["dead_letters"], fitted["dead_letters"]) | "AllLetters" >> beam.Flatten()
     _ = letters | "Tell" >> beam.Map(
         lambda letter: print(f"{letter.reason}: {letter.uri}: {letter.message}")
@@ -151,14 +165,17 @@ def measure(config: FitJobConfig) -> dict[str, Any]:
         ValueError: No held-out clip is left.
     """
     clips = list(_loud_clips(config.held_out, seconds=config.fit.clip_seconds))
-    if config.fit.kind == "acoustic":
-        return measure_acoustic(LiteAcousticCodec.load(config.fit.output), clips)
-    spec = config.fit.encoder or ModelSpec(name="lite", source=config.fit.output)
-    if config.fit.encoder is not None:
-        codebook = ("codebook", config.fit.output)
-        spec = replace(spec, options=tuple(sorted([*spec.options, codebook])))
-    where = {"device": config.fit.device, "dtype": "float32"}
-    return measure_semantic(load_semantic(spec, **where, batch_clips=1), clips)
+    with tempfile.TemporaryDirectory(prefix="singsong-fitted-") as folder:
+        fitted = os.path.join(folder, "fitted.safetensors")
+        storage.put_bytes(fitted, storage.read_bytes(config.fit.output))
+        if config.fit.kind == "acoustic":
+            return measure_acoustic(LiteAcousticCodec.load(fitted), clips)
+        spec = config.fit.encoder or ModelSpec(name="lite", source=fitted)
+        if config.fit.encoder is not None:
+            spec = replace(spec, options=tuple(sorted([*spec.options, ("codebook", fitted)])))
+        device = "cpu" if config.runner.remote else config.fit.device
+        encoder = load_semantic(spec, device=device, dtype="float32", batch_clips=1)
+        return measure_semantic(encoder, clips)
 
 
 def _loud_clips(urls: Sequence[str], *, seconds: float) -> Iterator[FloatArray]:
@@ -190,9 +207,13 @@ def run(config: FitJobConfig) -> int:
                     pipeline,
                     files=[file.uri for file in files],
                     fit=replace(config.fit, progress=progress),
+                    hints=config.runner.encode_hints,
                 ),
                 total_tracks=len(files),
                 total_bytes=sum(file.size_bytes for file in files),
+                reads=config.inputs,
+                writes={"--output": config.fit.output, "--scratch": config.fit.scratch},
+                device=config.fit.device,
             )
         )
     except JobStoppedError:

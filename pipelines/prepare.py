@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 
@@ -31,10 +31,10 @@ from schemas import storage
 from schemas.manifest import DatasetError, Manifest, read_manifest
 from schemas.names import PARTS_FOLDER
 from schemas.recipe import DatasetRecipe, recipe_differences, recipe_json
-from transforms.assemble_shards import AssembleConfig, AssembleShards
+from transforms.assemble_shards import AssembleConfig, AssembleShards, total
 from transforms.encode_track import EncodeTrack, EncodeTrackConfig
 from transforms.known_tracks import ReadKnownTracks
-from transforms.list_tracks import ListTracks, list_source_files
+from transforms.list_tracks import ListTracks, list_source_files, names_a_file
 
 FAILURES_EXIT_CODE = 3
 NO_AUDIO_REASONS = ("not_audio",)
@@ -161,7 +161,7 @@ def build(
         | "AllDeadLetters" >> beam.Flatten(),
         "listed": (listed["listed"], known["listed"])
         | "AllListed" >> beam.Flatten()
-        | "SumListed" >> beam.CombineGlobally(sum),
+        | "SumListed" >> beam.CombineGlobally(total),
     } | "AssembleShards" >> AssembleShards(
         AssembleConfig(
             recipe=config.recipe,
@@ -195,10 +195,9 @@ def run(config: PrepareConfig) -> int:
         JobFailedError: A step failed for good.
     """
     check_places(config)
-    only_files = config.retry_of is not None
-    tracks, size_bytes = _count_inputs(config.inputs, only_files=only_files)
+    tracks, size_bytes = _count_inputs(config)
     set_up_process()
-    models = load_models(config.recipe.encode)
+    models = _models_of(config)
     check_output(config)
     try:
         outcome = config.runner.run(
@@ -209,6 +208,10 @@ def run(config: PrepareConfig) -> int:
                 ),
                 total_tracks=tracks,
                 total_bytes=size_bytes,
+                reads=config.inputs,
+                writes={"--output": config.output, "--parts": config.parts},
+                weights=models.weights,
+                device=config.recipe.encode.device,
             )
         )
     except JobStoppedError:
@@ -276,14 +279,29 @@ def exit_code(manifest: Manifest, *, max_failure_rate: float) -> int:
     return 0
 
 
-def _count_inputs(inputs: Sequence[str], *, only_files: bool) -> tuple[int, int]:
-    """Returns number and size of the input files.
+def _models_of(config: PrepareConfig) -> Models:
+    """Loads the models for their shapes and hashes, where this machine can.
+
+    The machine that launches workers elsewhere need not have the device they compute on.
+    """
+    recipe = config.recipe.encode
+    return load_models(replace(recipe, device="cpu") if config.runner.remote else recipe)
+
+
+def _count_inputs(config: PrepareConfig) -> tuple[int, int]:
+    """Returns number and size of the input files; zeros where other machines list them.
 
     Raises:
         ValueError: An input names no file.
     """
+    only_files = config.retry_of is not None
+    if config.runner.remote:
+        for url in config.inputs:
+            if not only_files and not names_a_file(url):
+                raise ValueError(f"{url} names no file")
+        return 0, 0
     files = {}
-    for url in inputs:
+    for url in config.inputs:
         try:
             found = {
                 file.uri: file.size_bytes for file in list_source_files(url, only_files=only_files)

@@ -46,7 +46,7 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--separator", metavar=spec, help="instead of the profile's; or 'none'")
     group.add_argument("--acoustic", metavar=spec, help="instead of the profile's")
     group.add_argument("--semantic", metavar=spec, help="instead of the profile's")
-    group.add_argument("--device", default=defaults.device, help="cpu or cuda")
+    group.add_argument("--device", help="cpu or cuda; cuda where --gpu is given, else cpu")
     group.add_argument("--dtype", choices=DTYPES, default=defaults.dtype)
     group.add_argument(
         "--batch-clips",
@@ -133,7 +133,7 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
         window=LoudnessWindow(seconds=args.window_seconds, kind=args.window_kind),
         encode_filter=encode_filter,
         store_audio=args.store_audio,
-        device=args.device,
+        device=args.device or ("cuda" if getattr(args, "gpu", "") else EncodeRecipe.device),
         dtype=args.dtype,
         batch_clips=args.batch_clips,
     )

@@ -8,17 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from runners.dataflow import DataflowOptions
+from runners.explain import ExplainedRunner
 from runners.job import RunnerOptions
 from runners.local import LocalOptions
 from runners.spark import SparkOptions
 
-RUNNERS: Mapping[str, type[Any]] = {"local": LocalOptions, "spark": SparkOptions}
+RUNNERS: Mapping[str, type[Any]] = {
+    "local": LocalOptions,
+    "spark": SparkOptions,
+    "dataflow": DataflowOptions,
+}
 _BEAM_ARGS = "beam_args"
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--runner` and a flag for each field of the options of each runner."""
+    """Adds `--runner`, `--explain` and a flag for each field of the options of each runner."""
     parser.add_argument("--runner", choices=tuple(RUNNERS), default="local")
+    parser.add_argument(
+        "--explain", action="store_true", help="print the plan of the job, and run nothing"
+    )
     added = set()
     for name, options in RUNNERS.items():
         group = parser.add_argument_group(f"--runner {name}", "what follows -- goes to Beam")
@@ -52,7 +61,7 @@ def runner_options_from(args: argparse.Namespace) -> RunnerOptions:
     for name in sorted(given.keys() - own):
         raise ValueError(f"{_flag(name)} is not a flag of --runner {args.runner}")
     chosen: RunnerOptions = options(**given, beam_args=tuple(args.beam_args))
-    return chosen
+    return ExplainedRunner(options=chosen) if args.explain else chosen
 
 
 def _flags(options: type[Any]) -> list[Field[Any]]:
@@ -66,7 +75,7 @@ def _flag(name: str) -> str:
 def _add_flag(group: argparse._ArgumentGroup, field: Field[Any]) -> None:
     """Adds a flag that is left out of the parsed ones unless it is given."""
     default = "" if field.default is MISSING else field.default
-    shared = {
+    shared: dict[str, Any] = {
         "dest": field.name,
         "default": argparse.SUPPRESS,
         "help": field.metadata.get("help"),

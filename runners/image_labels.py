@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from models.registry import load_acoustic, load_semantic, load_separator
 from schemas.recipe import EncodeRecipe, ModelSpec
@@ -26,7 +27,11 @@ BEAM_LABEL = "org.singsong.beam"
 WEIGHTS_LABEL = "org.singsong.weights"
 
 _WORKER_ROOMS = ("models", "runners", "schemas", "transforms")
-_LOADERS = {"acoustic": load_acoustic, "semantic": load_semantic, "separator": load_separator}
+_LOADERS: Mapping[str, Callable[..., Any]] = {
+    "acoustic": load_acoustic,
+    "semantic": load_semantic,
+    "separator": load_separator,
+}
 
 
 def software_labels() -> dict[str, str]:
@@ -69,12 +74,12 @@ def image_labels(models: Sequence[tuple[str, ModelSpec]]) -> Mapping[str, str]:
     Raises:
         ValueError: A role is unknown, or a model cannot be loaded.
     """
-    where = {"device": "cpu", "dtype": "float32", "batch_clips": 1}
     weights = []
     for role, spec in models:
         if role not in _LOADERS:
             raise ValueError(f"a role is one of {sorted(_LOADERS)}, found {role!r}")
-        weights.append((role, _LOADERS[role](spec, **where).weights_sha256))
+        model = _LOADERS[role](spec, device="cpu", dtype="float32", batch_clips=1)
+        weights.append((role, model.weights_sha256))
     return {**software_labels(), WEIGHTS_LABEL: format_weights(weights)}
 
 

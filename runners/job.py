@@ -19,12 +19,20 @@ class Job:
             progress is reported to, or None where the workers do not share it.
         total_tracks: How many tracks there are to show progress for.
         total_bytes: How large they are together.
+        reads: Files, folders, globs and URLs that the workers read.
+        writes: Flag and URL of each place that the workers write to.
+        weights: Hex digest of the weights of each model that the workers load, by role.
+        device: Where the workers' networks run.
     """
 
     name: str
     build: Callable[[beam.Pipeline, str | None], object]
     total_tracks: int
     total_bytes: int
+    reads: tuple[str, ...] = ()
+    writes: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,10 @@ class RunnerOptions(Protocol):
     They are small and strict frozen dataclasses. Each field but `beam_args` is a flag of that name,
     whose metadata may hold "help" and "choices".
     """
+
+    @property
+    def remote(self) -> bool:
+        """Whether the workers are other machines than this one."""
 
     @property
     def encode_hints(self) -> Mapping[str, str]:

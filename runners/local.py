@@ -54,6 +54,11 @@ class LocalOptions:
         return self.workers or len(os.sched_getaffinity(0))
 
     @property
+    def remote(self) -> bool:
+        """Returns False."""
+        return False
+
+    @property
     def encode_hints(self) -> Mapping[str, str]:
         """None: a hint would only split the stages."""
         return {}

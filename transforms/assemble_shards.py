@@ -115,6 +115,13 @@ def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
     ]
 
 
+@beam.typehints.with_input_types(Iterable[int])
+@beam.typehints.with_output_types(int)
+def total(numbers: Iterable[int]) -> int:
+    """Returns the sum; of `sum` itself Beam does not know that it gives an int."""
+    return sum(numbers)
+
+
 def shard_counts(clips: Mapping[str, int], clips_per_shard: int) -> dict[str, int]:
     """Returns how many shards each split has.
 
@@ -178,7 +185,9 @@ class SelectTracks(beam.PTransform):
             parts
             | "SpreadParts" >> beam.Reshuffle()
             | "SelectClips"
-            >> beam.ParDo(_SelectClips(self._config)).with_outputs(DEAD_LETTERS, main="tracks")
+            >> beam.ParDo(_SelectClips(self._config))
+            .with_output_types(SelectedTrack, dead_letters=DeadLetter)
+            .with_outputs(DEAD_LETTERS, main="tracks")
         )
         elected = (
             selected["tracks"]
@@ -187,7 +196,10 @@ class SelectTracks(beam.PTransform):
                 tuple[str, SelectedTrack]
             )
             | "GroupByAudio" >> beam.GroupByKey()
-            | "ElectRecordings" >> beam.FlatMap(lambda element: elect_recording(element[1]))
+            | "ElectRecordings"
+            >> beam.FlatMap(lambda element: elect_recording(element[1])).with_output_types(
+                SelectedTrack
+            )
         )
         return {"tracks": elected, DEAD_LETTERS: selected[DEAD_LETTERS]}
 
@@ -208,7 +220,7 @@ class WriteShards(beam.PTransform):
             >> beam.Map(lambda track: (track.summary.split, len(track.kept))).with_output_types(
                 tuple[str, int]
             )
-            | "CountPerSplit" >> beam.CombinePerKey(sum)
+            | "CountPerSplit" >> beam.CombinePerKey(total)
         )
         return (
             filled
@@ -219,7 +231,8 @@ class WriteShards(beam.PTransform):
                 clips_per_shard=self._config.recipe.clips_per_shard,
             ).with_output_types(tuple[str, ShardSource])
             | "GroupByShard" >> beam.GroupByKey()
-            | "WriteShard" >> beam.FlatMap(_write_keyed_shard, self._config)
+            | "WriteShard"
+            >> beam.FlatMap(_write_keyed_shard, self._config).with_output_types(ShardEntry)
         )
 
 
@@ -261,7 +274,9 @@ class AssembleShards(beam.PTransform):
         selected = inputs["parts"] | "SelectTracks" >> SelectTracks(self._config)
         shards = selected["tracks"] | "WriteShards" >> WriteShards(self._config)
         summaries = (
-            selected["tracks"] | "SummaryOfTrack" >> beam.Map(lambda track: track.summary),
+            selected["tracks"]
+            | "SummaryOfTrack"
+            >> beam.Map(lambda track: track.summary).with_output_types(TrackSummary),
             inputs["duplicates"],
         ) | "AllSummaries" >> beam.Flatten()
         letters = (inputs["dead_letters"], selected[DEAD_LETTERS]) | "AllLetters" >> beam.Flatten()

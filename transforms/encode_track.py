@@ -162,7 +162,8 @@ class EncodeTrack(beam.PTransform):
 
     def expand(self, tracks: beam.PCollection) -> dict[str, beam.PCollection]:
         """Returns the two outputs."""
-        outputs = tracks | "EncodeAndWrite" >> beam.ParDo(_EncodeTrack(self._config)).with_outputs(
-            DEAD_LETTERS, main=PARTS
+        encode = beam.ParDo(_EncodeTrack(self._config)).with_output_types(
+            PartRef, dead_letters=DeadLetter
         )
+        outputs = tracks | "EncodeAndWrite" >> encode.with_outputs(DEAD_LETTERS, main=PARTS)
         return {PARTS: outputs[PARTS], DEAD_LETTERS: outputs[DEAD_LETTERS]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -159,15 +159,16 @@ class FitCodebooks(beam.PTransform):
     Returns a dict with the outputs "fitted", the number of frames and tracks, and "dead_letters".
     """
 
-    def __init__(self, config: FitConfig) -> None:
+    def __init__(self, config: FitConfig, *, draw_hints: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._config = config
+        self._draw_hints = dict(draw_hints or {})
 
     def expand(self, tracks: beam.PCollection) -> dict[str, beam.PCollection]:
         """Returns the two outputs."""
-        drawn = tracks | "DrawFrames" >> beam.ParDo(_DrawFrames(self._config)).with_outputs(
-            DEAD_LETTERS, main=FRAMES
-        )
+        draw = beam.ParDo(_DrawFrames(self._config)).with_output_types(str, dead_letters=DeadLetter)
+        draw = draw.with_resource_hints(**self._draw_hints)
+        drawn = tracks | "DrawFrames" >> draw.with_outputs(DEAD_LETTERS, main=FRAMES)
         fitted = (
             drawn[FRAMES]
             | "GatherFrames" >> beam.combiners.ToList()

@@ -69,9 +69,9 @@ class ReadKnownTracks(beam.PTransform):
                 PartRef | TrackSummary
             )
         )
-        divided = known | "DivideKnown" >> beam.ParDo(_Divide()).with_outputs(
-            DUPLICATES, main=PARTS
-        )
+        divided = known | "DivideKnown" >> beam.ParDo(_Divide()).with_output_types(
+            PartRef, duplicates=TrackSummary
+        ).with_outputs(DUPLICATES, main=PARTS)
         return {
             PARTS: divided[PARTS],
             DUPLICATES: divided[DUPLICATES],

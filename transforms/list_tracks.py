@@ -61,6 +61,16 @@ def _is_hidden(uri: str, named: str) -> bool:
     return any(part.startswith(".") for part in uri.split("/")[named.count("/") + 1 :])
 
 
+def names_a_file(url: str) -> bool:
+    """Returns whether a name is that of at least one file, without listing a whole bucket."""
+    if not storage.is_local(url) and not glob.has_magic(url):
+        return storage.exists(url)
+    try:
+        return next(list_source_files(url), None) is not None
+    except FileNotFoundError:
+        return False
+
+
 def _list_local(path: str) -> Iterator[SourceFile]:
     if not os.path.lexists(path) and glob.has_magic(path):
         matches = glob.glob(path, recursive=True)
@@ -194,7 +204,10 @@ class _DropRepeats(beam.PTransform):
             | "KeyByName"
             >> beam.Map(lambda file: (file.uri, file.size_bytes)).with_output_types(tuple[str, int])
             | "LargestSize" >> beam.CombinePerKey(max)
-            | "SourceFile" >> beam.MapTuple(lambda uri, size: SourceFile(uri=uri, size_bytes=size))
+            | "SourceFile"
+            >> beam.MapTuple(
+                lambda uri, size: SourceFile(uri=uri, size_bytes=size)
+            ).with_output_types(SourceFile)
         )
 
 
@@ -221,15 +234,18 @@ class ListTracks(beam.PTransform):
             )
             | "DropRepeats" >> _DropRepeats()
         )
-        identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_outputs(
-            DEAD_LETTERS, main=TRACKS
-        )
+        identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_output_types(
+            Track, dead_letters=DeadLetter
+        ).with_outputs(DEAD_LETTERS, main=TRACKS)
         elected = (
             identified[TRACKS]
             | "KeyByContent"
             >> beam.Map(lambda track: (track.track_id, track)).with_output_types(tuple[str, Track])
             | "GroupByContent" >> beam.GroupByKey()
-            | "ElectTracks" >> beam.ParDo(_Elect()).with_outputs(DUPLICATES, main=TRACKS)
+            | "ElectTracks"
+            >> beam.ParDo(_Elect())
+            .with_output_types(Track, duplicates=TrackSummary)
+            .with_outputs(DUPLICATES, main=TRACKS)
         )
         dealt = (
             elected[TRACKS]
