@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SPARK_JAR := build/spark/job-server.jar
 # TORCH_BACKEND=cpu takes the small torch without CUDA, where its index can be reached.
 TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean bench image push image-check docker bench-loader
+.PHONY: help demo test lint lock clean bench conformance spark-jar image push image-check docker bench-loader
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +17,7 @@ demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to l
 	@$(BIN)/python -m pipelines.demo $(if $(MUSIC),--music "$(MUSIC)",)
 
 test: $(VENV)/.dev ## run the test suite
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q $(if $(CI),--require-spark,) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
 	@$(BIN)/ruff check .
@@ -29,6 +30,11 @@ bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would w
 
 bench-loader: $(VENV)/.dev ## compare the loader with those of MosaicML, Hugging Face and webdataset
 	@$(BIN)/python benchmarks/loader.py
+
+conformance: $(VENV)/.dev $(SPARK_JAR) ## run one recipe on every engine and compare the datasets byte for byte
+	@$(BIN)/python -m benchmarks.conformance
+
+spark-jar: $(SPARK_JAR) ## assemble what `--runner spark` starts; needs Java 17 and Maven
 
 image: docker ## build the worker image: IMAGE=registry/name:tag, MODELS="role=SPEC ..." and WEIGHTS=FOLDER bake others in
 	@docker build --tag $(IMAGE) --build-arg MODELS="$(MODELS)" \
@@ -51,8 +57,8 @@ lock: $(VENV)/.dev ## pin the newest versions that fit together
 	@$(BIN)/uv pip compile setup.py --quiet --upgrade --extra dev --python-version 3.11 \
 	  --no-header --no-annotate --no-emit-index-url -o requirements.lock
 
-clean: ## remove the environment and the demo
-	rm -rf $(VENV) demo
+clean: ## remove the environment, the demo and what was built
+	rm -rf $(VENV) demo build
 
 $(VENV)/.uv:
 	@echo "Setting up $(VENV) (once; a few minutes and about 6 GB, or TORCH_BACKEND=cpu for 2 GB)"
@@ -68,4 +74,11 @@ $(VENV)/.ready: $(VENV)/.uv setup.py requirements.lock
 
 $(VENV)/.dev: $(VENV)/.ready
 	@$(INSTALL) -e ".[dev]"
+	@touch $@
+
+$(SPARK_JAR): runners/job_server/pom.xml
+	@for tool in java mvn; do command -v $$tool > /dev/null || \
+	  { echo "This needs Java 17 and Maven; there is no $$tool on the PATH."; exit 1; }; done
+	@echo "Assembling $@ (once; Maven downloads about 300 MB)"
+	@mvn --quiet --batch-mode --file $< package
 	@touch $@

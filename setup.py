@@ -46,6 +46,7 @@ setup(
             "moto[server]",
             "mypy",
             "psutil",
+            "pyspark==3.5.0",
             "pytest",
             "ruff",
             "s3fs",
@@ -55,5 +56,10 @@ setup(
         ],
         "s3": ["s3fs"],
     },
-    entry_points={"console_scripts": ["singsong=pipelines.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "singsong=pipelines.cli:main",
+            "singsong-worker=runners.spark_boot:main",
+        ]
+    },
 )

@@ -35,10 +35,8 @@ from pipelines.runner_arguments import (
 )
 from runners.errors import JobStoppedError
 from runners.job import Job, RunnerOptions
-from runners.local import (
-    STOPPED_EXIT_CODE,
-    set_up_process,
-)
+from runners.local import set_up_process
+from runners.terminal import STOPPED_EXIT_CODE
 from schemas import storage
 from schemas.elements import SourceFile
 from schemas.errors import ClipError

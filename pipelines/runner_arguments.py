@@ -12,8 +12,13 @@ from runners.dataflow import DataflowOptions
 from runners.explain import ExplainedRunner
 from runners.job import RunnerOptions
 from runners.local import LocalOptions
+from runners.spark import SparkOptions
 
-RUNNERS: Mapping[str, type[Any]] = {"local": LocalOptions, "dataflow": DataflowOptions}
+RUNNERS: Mapping[str, type[Any]] = {
+    "local": LocalOptions,
+    "spark": SparkOptions,
+    "dataflow": DataflowOptions,
+}
 _BEAM_ARGS = "beam_args"
 
 

@@ -80,7 +80,7 @@ def counters_of(result: beam.runners.runner.PipelineResult) -> dict[str, int]:
     counters: dict[str, int] = {}
     for counter in result.metrics().query()["counters"]:
         name = counter.key.metric.name
-        counters[name] = counters.get(name, 0) + counter.committed
+        counters[name] = counters.get(name, 0) + (counter.committed or counter.attempted or 0)
     return counters
 
 

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from runners.job import Job
 from transforms.progress import Progress, ProgressReader
 
 _LOOK_EVERY_S = 0.5
+
+
+class _PatientFile(io.FileIO):
+    """Takes what nobody reads any more: tqdm waits for ever after a write that failed."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
+def open_terminal() -> TextIO:
+    """Returns a copy of stderr; the runners turn stderr itself away from the terminal."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_PatientFile(os.dup(2), "w")), encoding="utf-8", errors="replace"
+    )
 
 
 class ProgressBar:
@@ -26,8 +47,7 @@ class ProgressBar:
     def __init__(self, folder: Path, *, total_tracks: int, total_bytes: int) -> None:
         self._reader = ProgressReader(folder)
         self._bytes = total_bytes
-        # A copy of stderr, because the runner turns stderr away from the terminal meanwhile.
-        self._terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+        self._terminal = open_terminal()
         self._bar = tqdm(
             total=total_tracks,
             unit="track",
@@ -65,6 +85,13 @@ class ProgressBar:
         self._bar.set_description_str(
             describe(progress, elapsed_s=elapsed, total_bytes=self._bytes), refresh=True
         )
+
+
+def progress_bar_of(job: Job) -> Callable[[Path], ProgressBar]:
+    """Returns what makes the bar of a job from the folder that it reports its progress to."""
+    return lambda folder: ProgressBar(
+        folder, total_tracks=job.total_tracks, total_bytes=job.total_bytes
+    )
 
 
 def describe(progress: Progress, *, elapsed_s: float, total_bytes: int) -> str:

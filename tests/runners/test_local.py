@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from runners.errors import JobFailedError
 from runners.job import Job
 from runners.local import LocalOptions
-from runners.progress_bar import describe, seconds_left
+from runners.progress_bar import ProgressBar, describe, seconds_left
 from transforms.progress import Progress, ProgressLog, ProgressReader, StoppedError
 
 
@@ -28,6 +29,21 @@ def test_the_first_cause_is_told_in_a_line(mode: str, capsys: pytest.CaptureFixt
     assert "element 7 is wrong" in str(failure.value)
     assert "\n" not in str(failure.value)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_terminal_that_went_away_stops_nothing(tmp_path: Path) -> None:
+    ears, mouth = os.pipe()
+    stderr = os.dup(2)
+    os.dup2(mouth, 2)
+    try:
+        bar = ProgressBar(tmp_path, total_tracks=1, total_bytes=1)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    with bar:
+        os.close(ears)
+        os.close(mouth)
+    assert bar._terminal.closed
 
 
 def test_counters_come_back_by_name() -> None:

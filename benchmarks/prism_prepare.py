@@ -1,0 +1,56 @@
+"""`singsong prepare` on Prism, Beam's own portable engine, to compare it with ours.
+
+    python -m benchmarks.prism_prepare PRISM prepare ~/Music --output dataset
+
+PRISM is the binary. It is no `--runner`: it gives a user nothing that the local engine does not,
+and tells neither progress nor the cause of a failure.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.prism_runner import PrismRunner
+
+from pipelines import prepare
+from pipelines.runner_arguments import parse_arguments
+from runners.job import Job, Outcome, counters_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrismOptions:
+    """How to use Prism."""
+
+    location: str
+
+    @property
+    def remote(self) -> bool:
+        return False
+
+    @property
+    def encode_hints(self) -> Mapping[str, str]:
+        return {}
+
+    def beam_options(self) -> list[str]:
+        return [f"--prism_location={self.location}"]
+
+    def run(self, job: Job) -> Outcome:
+        pipeline = beam.Pipeline(runner=PrismRunner(), options=PipelineOptions(self.beam_options()))
+        job.build(pipeline, None)
+        result = pipeline.run()
+        result.wait_until_finish()
+        return Outcome(counters=counters_of(result))
+
+
+def main(location: str, argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    prepare.add_arguments(parser)
+    config = prepare.config_from(parse_arguments(parser, argv))
+    return prepare.run(replace(config, runner=PrismOptions(location=location)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[3:]))

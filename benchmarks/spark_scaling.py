@@ -1,0 +1,75 @@
+"""Measures `singsong prepare` on a Spark cluster of one worker and of two, one core each.
+
+    python -m benchmarks.spark_scaling
+    python -m benchmarks.spark_scaling --songs 20 --rounds 1
+
+The wall time is that of the whole command: imports, Java, the submission, the start of the workers
+and the assembling are in it. Only the cluster itself runs before. Each round runs both in turn.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from pipelines import cli
+from runners.spark import TASKS_PER_CORE
+from tests.command import digest, finish, start_prepare
+from tests.spark_cluster import SparkCluster
+
+WORKERS = (1, 2)
+_TIMEOUT_S = 3600.0
+
+
+def prepare(music: Path, folder: Path, *, workers: int) -> float:
+    """Returns the wall time of a run, in seconds; the dataset is in `folder / "dataset"`."""
+    with SparkCluster(folder / "cluster", workers=workers) as cluster:
+        started = time.perf_counter()
+        process = start_prepare(
+            music,
+            folder / "dataset",
+            *("--no-filter", "--runner", "spark", "--spark-master", cluster.master),
+            *("--parallelism", str(TASKS_PER_CORE * workers)),
+            environment=cluster.environment,
+        )
+        finish(process, timeout_s=_TIMEOUT_S)
+        return time.perf_counter() - started
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--songs", type=int, default=80)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of a song")
+    parser.add_argument("--rounds", type=int, default=1)
+    args = parser.parse_args()
+    walls: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    digests = set()
+    with tempfile.TemporaryDirectory(prefix="singsong-scaling-") as name:
+        folder = Path(name)
+        flags = ("--songs", str(args.songs), "--seconds", str(args.seconds), "--seed", "0")
+        with redirect_stdout(sys.stderr):
+            cli.main(["demo-songs", "--output", str(folder / "songs"), *flags])
+        for number in range(args.rounds):
+            for workers in WORKERS:
+                run = folder / f"round-{number}-workers-{workers}"
+                walls[workers].append(prepare(folder / "songs/mixes", run, workers=workers))
+                digests.add(digest(run / "dataset"))
+                print(f"{workers} workers: {walls[workers][-1]:.1f} s", file=sys.stderr, flush=True)
+    median = {workers: sorted(them)[len(them) // 2] for workers, them in walls.items()}
+    print(
+        f"{args.songs} songs of {args.seconds:g} s, {len(os.sched_getaffinity(0))} cores, "
+        f"load {os.getloadavg()[2]:.1f} over the last quarter of an hour\n"
+    )
+    print("| workers of one core | wall s |\n|---|---|")
+    for workers, wall_s in median.items():
+        print(f"| {workers} | {wall_s:.1f} |")
+    one, two = (median[workers] for workers in WORKERS)
+    print(f"\n{one / two:.2f}x with two workers; {len(digests)} different dataset(s)")
+    return int(len(digests) != 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

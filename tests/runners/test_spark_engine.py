@@ -1,0 +1,149 @@
+"""The real command with the real lite models on real Spark: in a process, and on a cluster."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import apache_beam as beam
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import cli
+from runners.errors import JobFailedError
+from runners.job import Job
+from runners.spark import SparkOptions
+from runners.spark_job_server import BUILT_JAR
+from schemas.manifest import read_manifest
+from tests import audio_files
+from tests.command import ROOT, committed_bytes, finish, parts, start_prepare, wait_for_parts
+from tests.fakes import write_tones
+from tests.spark_cluster import SparkCluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.usefixtures("spark_jar")]
+
+TRACKS = 12
+FLAGS = ("--clip-seconds", "2", "--no-filter")
+LOCAL = (*FLAGS, "--runner", "spark", "--spark-master", "local[2]", "--parallelism", "4")
+
+
+@pytest.fixture(scope="module")
+def spark_jar(request: pytest.FixtureRequest) -> Path:
+    """Returns the job server, assembled unless it is there; without Java or Maven it skips.
+
+    With `--require-spark`, as in CI, it fails instead.
+    """
+    give_up = pytest.fail if request.config.getoption("--require-spark") else pytest.skip
+    for tool in ("java", "mvn", "make"):
+        if shutil.which(tool) is None:
+            give_up(f"Spark needs Java 17 and Maven: there is no {tool} on the PATH")
+    made = subprocess.run(
+        ["make", "--silent", "spark-jar"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        give_up(f"`make spark-jar` failed: {made.stdout[-500:]}{made.stderr[-500:]}")
+    return BUILT_JAR
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder of tones, with a file of each kind that is no track of its own."""
+    folder = tmp_path_factory.mktemp("music")
+    first, *_ = write_tones(folder, tracks=TRACKS, seconds=8)
+    shutil.copyfile(first, folder / "copy.wav")
+    audio_files.write_empty_file(folder / "empty.wav")
+    audio_files.write_text_named_mp3(folder / "text.mp3")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the dataset of an undisturbed run of the local engine with one worker."""
+    output = tmp_path_factory.mktemp("whole")
+    finish(start_prepare(music, output, *FLAGS, "--workers", "1"))
+    return output
+
+
+def job_servers() -> list[int]:
+    """Returns the job servers of this machine that run the jar of this checkout."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any("build/spark/job-server.jar" in word for word in process.info["cmdline"] or ())
+        and "java" in (process.info["cmdline"] or [""])[0]
+    ]
+
+
+def reasons(output: Path) -> dict[str, str]:
+    manifest = read_manifest(str(output))
+    rows = pq.read_table(output / manifest.table("dead_letters").path).to_pylist()
+    return {os.path.basename(row["uri"]): row["reason"] for row in rows}
+
+
+def test_a_local_master_makes_the_same_bytes(music: Path, whole: Path, tmp_path: Path) -> None:
+    printed = finish(start_prepare(music, tmp_path, *LOCAL))
+    assert committed_bytes(tmp_path) == committed_bytes(whole)
+    assert reasons(tmp_path) == {"empty.wav": "empty", "text.mp3": "not_audio"}
+    assert "time of the workers" in printed, "counters come back"
+    assert not job_servers()
+
+
+def test_interrupted_on_a_local_master_it_stops(music: Path, tmp_path: Path) -> None:
+    process = start_prepare(music, tmp_path, *LOCAL)
+    wait_for_parts(process, tmp_path, at_least=1)
+    os.killpg(process.pid, signal.SIGINT)
+    printed = finish(process, code=130, timeout_s=120)
+    assert "run the same command again" in printed
+    assert "Traceback" not in printed
+    assert len(parts(tmp_path)) < TRACKS
+    assert not (tmp_path / "manifest.json").exists()
+    assert not job_servers()
+
+
+def test_a_cluster_goes_on_after_ctrl_c_and_after_a_lost_worker(
+    music: Path, whole: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "dataset"
+    with SparkCluster(tmp_path / "cluster") as cluster:
+        flags = (*FLAGS, "--runner", "spark", "--spark-master", cluster.master)
+        flags = (*flags, "--parallelism", "6")
+        process = start_prepare(music, output, *flags, environment=cluster.environment)
+        wait_for_parts(process, output, at_least=1)
+        os.killpg(process.pid, signal.SIGINT)
+        printed = finish(process, code=130, timeout_s=120)
+        assert "run the same command again" in printed
+        assert "Traceback" not in printed
+        assert not (output / "manifest.json").exists()
+        assert not job_servers()
+        done = parts(output)
+
+        process = start_prepare(music, output, *flags, environment=cluster.environment)
+        wait_for_parts(process, output, at_least=len(done) + 3)
+        killed = cluster.kill_worker(0)
+        assert len(killed) == 3, "a worker, its executor and the Python process of that"
+        assert len(parts(output)) < TRACKS
+        finish(process)
+    assert committed_bytes(output) == committed_bytes(whole)
+    assert cli.main(["dataset", "verify", str(output)]) == 0
+    made = parts(output)
+    assert len(made) == TRACKS
+    assert {name: made[name] for name in done} == done
+
+
+def explode(element: int) -> int:
+    raise ValueError(f"element {element} is wrong")
+
+
+def test_the_first_cause_is_told_in_a_line() -> None:
+    job = Job(
+        name="test",
+        build=lambda pipeline, _: pipeline | beam.Create([7]) | beam.Map(explode),
+        total_tracks=1,
+        total_bytes=1,
+    )
+    with pytest.raises(JobFailedError) as failure:
+        SparkOptions(spark_master="local[1]").run(job)
+    assert str(failure.value) == "ValueError: element 7 is wrong"
+    assert not job_servers()

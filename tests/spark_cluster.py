@@ -1,0 +1,133 @@
+"""A real Spark cluster on this machine: a master and workers out of the pyspark wheel."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+_DEPLOY = "org.apache.spark.deploy"
+_START_WITHIN_S = 60.0
+_HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Returns a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((_HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+class SparkCluster:
+    """A standalone cluster, each part a process; use as a context manager.
+
+    Attributes:
+        master: Its address, for `--spark-master`.
+        environment: What a process that submits to it needs in its environment.
+    """
+
+    def __init__(self, folder: Path, *, workers: int = 2, cores: int = 1) -> None:
+        self._folder = folder
+        self._workers_wanted, self._cores = workers, cores
+        self._port = free_port()
+        self.master = f"spark://{_HOST}:{self._port}"
+        self.environment = {**os.environ, "SPARK_LOCAL_IP": _HOST}
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> SparkCluster:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start_master()
+            for number in range(self._workers_wanted):
+                self._start_worker(number)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def kill_worker(self, number: int) -> list[int]:
+        """Kills a worker, its executors and what these started with -9, and returns their ids."""
+        worker = psutil.Process(self._processes[1 + number].pid)
+        family = [worker, *worker.children(recursive=True)]
+        for process in family:
+            process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(family, timeout=10)
+        return [process.pid for process in family]
+
+    def _start_master(self) -> None:
+        self._start(
+            "master",
+            f"{_DEPLOY}.master.Master",
+            *("--host", _HOST, "--port", str(self._port), "--webui-port", str(free_port())),
+            until="New state: ALIVE",
+        )
+
+    def _start_worker(self, number: int) -> None:
+        self._start(
+            f"worker-{number}",
+            f"{_DEPLOY}.worker.Worker",
+            *("--host", _HOST, "--cores", str(self._cores), "--memory", "1g"),
+            *("--work-dir", str(self._folder / f"work-{number}")),
+            *("--webui-port", str(free_port()), self.master),
+            until="Successfully registered with master",
+        )
+
+    def _start(self, name: str, *command: str, until: str) -> None:
+        home = spark_home()
+        log = self._folder / f"{name}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [str(home / "bin/spark-class"), *command],
+                env={**self.environment, "SPARK_HOME": str(home)},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        deadline = time.monotonic() + _START_WITHIN_S
+        while until not in log.read_text(errors="replace"):
+            assert process.poll() is None, log.read_text(errors="replace")
+            assert time.monotonic() < deadline, log.read_text(errors="replace")
+            time.sleep(0.1)
+
+    def _stop(self) -> None:
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def spark_home() -> Path:
+    """Returns the folder of the Spark that the pyspark wheel carries."""
+    spec = importlib.util.find_spec("pyspark")
+    assert spec is not None, "pyspark is not installed"
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def spark_version_of(pom: Path) -> str:
+    """Returns the version of Spark that a job server is assembled with."""
+    found = re.search(r"<spark.version>(.*)</spark.version>", pom.read_text())
+    assert found
+    return found[1]
