@@ -24,10 +24,9 @@ from pipelines.runner_arguments import (
     parse_arguments,
     runner_options_from,
 )
-from runners.errors import JobStoppedError
+from runners.errors import STOPPED_EXIT_CODE, JobStoppedError
 from runners.job import Job, RunnerOptions
 from runners.local import set_up_process
-from runners.terminal import STOPPED_EXIT_CODE
 from schemas import storage
 from schemas.errors import ClipError
 from schemas.recipe import ModelSpec

@@ -23,10 +23,9 @@ from pipelines.runner_arguments import (
     runner_options_from,
 )
 from pipelines.summary import print_summary
-from runners.errors import JobStoppedError
+from runners.errors import STOPPED_EXIT_CODE, JobStoppedError
 from runners.job import Job, RunnerOptions
 from runners.local import set_up_process
-from runners.terminal import STOPPED_EXIT_CODE
 from schemas import storage
 from schemas.manifest import DatasetError, Manifest, read_manifest
 from schemas.names import PARTS_FOLDER

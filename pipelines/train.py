@@ -19,7 +19,7 @@ from typing import Any
 from transformers.utils.logging import disable_progress_bar
 
 from models.allocator import keep_freed_memory
-from runners.errors import JobFailedError
+from runners.errors import STOPPED_EXIT_CODE, JobFailedError
 from schemas.recipe import DTYPES
 from training.featurization import FEATURIZATIONS
 from training.presets import ACCOMPANIMENT, FINE
@@ -27,7 +27,6 @@ from training.stages import STAGES
 from training.train import TrainingError, TrainResult, train
 from training.train_config import TrainConfig
 
-STOPPED_EXIT_CODE = 130
 _PRESETS = {"accompaniment": ACCOMPANIMENT, "fine": FINE}
 
 

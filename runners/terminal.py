@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from pathlib import Path
 
-from runners.errors import JobFailedError, JobStoppedError
+from runners.errors import STOPPED_EXIT_CODE, JobFailedError, JobStoppedError
 from runners.job import first_cause
 from transforms.progress import STOP_NAME
 
-STOPPED_EXIT_CODE = 130
 _STDERR = 2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
