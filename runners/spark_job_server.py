@@ -126,7 +126,7 @@ class SparkJobServer(SparkJarJobServer):
             except grpc.FutureTimeoutError:
                 if server.poll() is not None:
                     raise RuntimeError(
-                        f"the Spark job server ended with {server.returncode}: {self.last_line()}"
+                        f"the Spark job server ended with {server.returncode}: {self.last_words()}"
                     ) from None
 
     def _start_process(self, command: list[str]) -> subprocess.Popen[bytes]:
@@ -160,9 +160,10 @@ class SparkJobServer(SparkJarJobServer):
         """Returns what the process printed so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-    def last_line(self) -> str:
-        """Returns the last line that the process printed."""
-        return (self.log().strip().splitlines() or ["it printed nothing"])[-1]
+    def last_words(self) -> str:
+        """Returns the last line that the process printed and that is no line of a Java trace."""
+        lines = [line for line in self.log().splitlines() if line and not line[0].isspace()]
+        return lines[-1] if lines else "it printed nothing"
 
 
 class RunnerOn(SparkRunner):

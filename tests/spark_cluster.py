@@ -15,7 +15,7 @@ from types import TracebackType
 import psutil
 
 _DEPLOY = "org.apache.spark.deploy"
-_START_WITHIN_S = 60.0
+_TOLD_WITHIN_S = 120.0
 _HOST = "127.0.0.1"
 
 
@@ -70,6 +70,10 @@ class SparkCluster:
         psutil.wait_procs(family, timeout=10)
         return [process.pid for process in family]
 
+    def wait_for_application(self) -> None:
+        """Waits until an application was submitted."""
+        self._wait_until_told("Registered app", by="master")
+
     def _start_master(self) -> None:
         self._start(
             "master",
@@ -101,9 +105,12 @@ class SparkCluster:
                 start_new_session=True,
             )
         self._processes.append(process)
-        deadline = time.monotonic() + _START_WITHIN_S
-        while until not in log.read_text(errors="replace"):
-            assert process.poll() is None, log.read_text(errors="replace")
+        self._wait_until_told(until, by=name)
+
+    def _wait_until_told(self, text: str, *, by: str) -> None:
+        log = self._folder / f"{by}.log"
+        deadline = time.monotonic() + _TOLD_WITHIN_S
+        while text not in log.read_text(errors="replace"):
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
 

@@ -167,7 +167,9 @@ def test_without_java_it_says_so() -> None:
 
 def test_a_job_server_that_ends_at_once_is_an_error(tmp_path: Path) -> None:
     java = tmp_path / "java"
-    java.write_text("#!/bin/sh\necho Unsupported class file version\nexit 3\n")
+    java.write_text(
+        "#!/bin/sh\necho Unsupported class file version\necho '	at A(A.java:1)'\nexit 3\n"
+    )
     java.chmod(0o755)
     jar = tmp_path / "server.jar"
     jar.touch()
