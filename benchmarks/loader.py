@@ -11,6 +11,7 @@ from the start of the loader to the last batch. Files are in the page cache.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -46,12 +47,19 @@ WORKERS = (0, 2)
 
 @dataclass
 class Measured:
-    """What was measured of one loader, by number of workers."""
+    """What was measured of one loader, a list entry per round."""
 
-    samples_per_s: dict[int, float] = field(default_factory=dict)
-    first_s: dict[int, float] = field(default_factory=dict)
-    peak_mb: dict[int, float] = field(default_factory=dict)
-    resume_s: float = 0.0
+    epochs: dict[int, list[dict[str, float]]] = field(
+        default_factory=lambda: {workers: [] for workers in WORKERS}
+    )
+    resume_s: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
+
+    def samples_per_s(self, workers: int) -> float:
+        return median([run["samples"] / run["epoch_s"] for run in self.epochs[workers]])
+
+    def first_s(self, workers: int) -> float:
+        return median([run["first_s"] for run in self.epochs[workers]])
 
 
 def python_of(peer: str) -> str:
@@ -105,43 +113,44 @@ def watch(process: "subprocess.Popen[str]", peak_mb: list[float]) -> None:
         threading.Event().wait(0.05)
 
 
-def compare(peer: str, data: Path, *, clips: int, rounds: int) -> tuple[Measured, list[Any]]:
-    measured = Measured()
-    found = []
-    for workers in WORKERS:
-        runs = [measure(peer, "epoch", data, workers)[0] for _ in range(rounds)]
-        if {run["samples"] for run in runs} != {clips}:
-            sys.exit(f"{NAMES[peer]} delivered {runs} of {clips} samples")
-        measured.samples_per_s[workers] = median(clips / run["epoch_s"] for run in runs)
-        measured.first_s[workers] = median(run["first_s"] for run in runs)
-        tokens, measured.peak_mb[workers] = measure(peer, "contents", data, workers)
-        found.append(tokens)
-    state, _ = measure(peer, "state", data, clips // 2)
-    again = [measure(peer, "resume", data, json.dumps(state))[0] for _ in range(rounds)]
-    measured.resume_s = median(again)
-    return measured, found
+def compare(peers: list[str], folder: Path, *, clips: int, rounds: int) -> dict[str, Measured]:
+    """Returns what was measured of each loader; they run in turn, so that all see the same load."""
+    states = {peer: measure(peer, "state", folder / peer, clips // 2)[0] for peer in peers}
+    measured = {peer: Measured() for peer in peers}
+    for _, peer in itertools.product(range(rounds), peers):
+        one = measured[peer]
+        for workers in WORKERS:
+            run, _ = measure(peer, "epoch", folder / peer, workers)
+            if run["samples"] != clips:
+                sys.exit(f"{NAMES[peer]} delivered {run['samples']} of {clips} samples")
+            one.epochs[workers].append(run)
+        state = json.dumps(states[peer])
+        one.resume_s.append(measure(peer, "resume", folder / peer, state)[0])
+    contents = {}
+    for peer in peers:
+        contents[peer], measured[peer].peak_mb = measure(peer, "contents", folder / peer, 2)
+    if any(tokens != contents[peers[0]] for tokens in contents.values()):
+        sys.exit(f"the loaders delivered different tokens: {contents}")
+    return measured
 
 
-def median(values: Any) -> float:
-    ordered = sorted(values)
-    return float(ordered[len(ordered) // 2])
+def median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 def report(measured: dict[str, Measured]) -> None:
     heads = [f"{what}, {n} workers" for what in ("samples/s", "first batch s") for n in WORKERS]
-    heads += ["resume s", *(f"peak MB, {n} workers" for n in WORKERS)]
+    heads += ["resume s, 0 workers", "peak MB, 2 workers"]
     print(f"| | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
     for peer, one in measured.items():
-        cells = [f"{one.samples_per_s[n]:.0f}" for n in WORKERS]
-        cells += [f"{one.first_s[n]:.2f}" for n in WORKERS]
-        cells += [f"{one.resume_s:.2f}", *(f"{one.peak_mb[n]:.0f}" for n in WORKERS)]
+        cells = [f"{one.samples_per_s(n):.0f}" for n in WORKERS]
+        cells += [f"{one.first_s(n):.3f}" for n in WORKERS]
+        cells += [f"{median(one.resume_s):.3f}", f"{one.peak_mb:.0f}"]
         print(f"| {NAMES[peer]} | {' | '.join(cells)} |")
-    ours = measured["ours"]
-    others = [one for peer, one in measured.items() if peer != "ours"]
     print()
-    for n in WORKERS:
-        fastest = max(one.samples_per_s[n] for one in others)
-        ratio = ours.samples_per_s[n] / fastest
+    others = [one for peer, one in measured.items() if peer != "ours"]
+    for n in WORKERS if others and "ours" in measured else ():
+        ratio = measured["ours"].samples_per_s(n) / max(one.samples_per_s(n) for one in others)
         print(f"samples/s of singsong to the fastest peer, {n} workers: {ratio:.1f}x")
 
 
@@ -164,16 +173,10 @@ def main() -> None:
         )
         cores = len(os.sched_getaffinity(0))
         print(f"{args.clips} clips, {args.shards} shards, {cores} cores, {args.rounds} rounds\n")
-        measured, contents = {}, []
         for peer in args.peers:
-            data = Path(name) / peer
-            data.mkdir()
-            measure(peer, "convert", dataset, data)
-            measured[peer], found = compare(peer, data, clips=args.clips, rounds=args.rounds)
-            contents += found
-        if any(tokens != contents[0] for tokens in contents):
-            sys.exit(f"the loaders delivered different tokens: {contents}")
-        report(measured)
+            (Path(name) / peer).mkdir()
+            measure(peer, "convert", dataset, Path(name) / peer)
+        report(compare(args.peers, Path(name), clips=args.clips, rounds=args.rounds))
 
 
 if __name__ == "__main__":

@@ -89,6 +89,9 @@ class ShardDataset(IterableDataset[Batch]):
     `DataLoader(dataset, batch_size=None, num_workers=n)` the batches and their order are the same,
     but each worker decodes all row groups.
 
+    A damaged page is never given out. Damage elsewhere in a shard is found by its sha256, in the
+    background, and ends the iteration before the next window.
+
     Args:
         dataset: Folder or URL of the dataset.
         view: What is read of a record.

@@ -26,8 +26,8 @@ class ShardReader:
 
     A local shard is read in place. A remote one is read whole: into memory until it is dropped, or
     once and for all into a folder. Each page is checked against its CRC whenever it is read. The
-    sha256 of a shard is checked when it is first opened: before anything else if it was remote, at
-    the same time if it is local.
+    sha256 of a shard is checked before anything else when it is fetched; that of a local file is
+    checked in the background once the first row group was read, and `check` waits for it.
 
     Args:
         dataset: Folder or URL.
@@ -67,7 +67,9 @@ class ShardReader:
             if shard not in self._open:
                 self._open[shard] = self._opened(shard)
             opened = self._open[shard]
-        return opened.read(group)
+        rows = opened.read(group)
+        self._begin_check(shard, opened)
+        return rows
 
     def check(self, shards: Iterable[int]) -> None:
         """Waits until the sha256 of these shards is known to be right, if they were read.
@@ -77,8 +79,9 @@ class ShardReader:
         """
         for shard in shards:
             if shard in self._checks:
-                self._checks.pop(shard).result()
+                self._checks[shard].result()
                 self._verified.add(shard)
+                del self._checks[shard]
 
     def keep(self, shards: Iterable[int]) -> None:
         """Closes all shards but these."""
@@ -90,6 +93,13 @@ class ShardReader:
         """Ends the checks."""
         self._checker.shutdown(cancel_futures=True)
 
+    def _begin_check(self, shard: int, opened: _OpenShard) -> None:
+        """Comes after the first read, so that the first batch does not wait for it."""
+        with self._locks[shard]:
+            if shard not in self._verified and shard not in self._checks:
+                entry = self._shards[shard]
+                self._checks[shard] = self._checker.submit(_check_file, opened.name, entry)
+
     def _opened(self, shard: int) -> _OpenShard:
         entry = self._shards[shard]
         url = storage.join(self._dataset, entry.path)
@@ -97,12 +107,11 @@ class ShardReader:
             if not storage.is_local(url) and self._cache is None:
                 data = storage.read_bytes(url)
                 _check(url, entry, hashlib.sha256(data).hexdigest())
+                self._verified.add(shard)
                 return _OpenShard(url, pa.BufferReader(data), entry, self._fields)
             path = storage.local_path(url)
             if not storage.is_local(url):
                 path = _downloaded(url, entry, str(self._cache))
-            if shard not in self._verified and shard not in self._checks:
-                self._checks[shard] = self._checker.submit(_check_file, path, entry)
             return _OpenShard(path, pa.OSFile(path), entry, self._fields)
         except FileNotFoundError:
             raise DatasetError(f"{url} is missing: the manifest lists it") from None
@@ -112,7 +121,7 @@ class _OpenShard:
     def __init__(
         self, name: str, source: Any, entry: ShardEntry, fields: Sequence[RecordField]
     ) -> None:
-        self._name, self._source, self._fields = name, source, fields
+        self.name, self._source, self._fields = name, source, fields
         self._columns = [field.name for field in fields]
         try:
             self._metadata = pq.read_metadata(source)
@@ -139,7 +148,7 @@ class _OpenShard:
         try:
             table = file.read_row_group(group, columns=self._columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{self._name} is damaged: {error}") from error
+            raise DatasetError(f"{self.name} is damaged: {error}") from error
         return {field.name: _values(table, field) for field in self._fields}
 
 
@@ -147,7 +156,7 @@ def _values(table: pa.Table, field: RecordField) -> Any:
     column = table.column(field.name)
     if field.kind != "codes":
         return column.to_pylist()
-    return column.combine_chunks().flatten().to_numpy().reshape(len(column), *field.shape)
+    return column.combine_chunks().values.to_numpy().reshape(len(column), *field.shape)
 
 
 def _downloaded(url: str, entry: ShardEntry, cache: str) -> str:

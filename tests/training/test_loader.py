@@ -227,7 +227,7 @@ def test_memory_does_not_grow_with_the_dataset(small: Path, tmp_path: Path) -> N
 
 
 def test_damage_ends_an_iteration_before_the_second_window(tmp_path: Path) -> None:
-    write_dataset(tmp_path, clips=1500, shards=1)
+    write_dataset(tmp_path, clips=6 * 256, shards=1)
     dataset = dataset_of(tmp_path, batch_size=32, epochs=1)
     path = tmp_path / dataset.manifest.shards[0].path
     data = bytearray(path.read_bytes())
