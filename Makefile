@@ -17,7 +17,7 @@ demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to l
 	@$(BIN)/python -m pipelines.demo $(if $(MUSIC),--music "$(MUSIC)",)
 
 test: $(VENV)/.dev ## run the test suite
-	@$(BIN)/python -m pytest -q $(if $(CI),--require-spark,) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q $(if $(CI),--require-tools,) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
 	@$(BIN)/ruff check .

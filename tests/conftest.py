@@ -1,7 +1,8 @@
 """Options of the test run, and what more than one folder of tests needs."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -15,10 +16,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz-files", type=int, default=300, help="how many mutated files the decoder gets"
     )
     parser.addoption(
-        "--require-spark",
+        "--require-tools",
         action="store_true",
-        help="let the Spark tests fail, and not skip, where Java or Maven is missing",
+        help="let tests fail, and not skip, where Java, Maven or Go is missing",
     )
+
+
+@pytest.fixture(scope="session")
+def give_up(request: pytest.FixtureRequest) -> Callable[[str], NoReturn]:
+    """What a test calls that lacks a tool: it is skipped, or with `--require-tools` it fails."""
+    return pytest.fail if request.config.getoption("--require-tools") else pytest.skip
 
 
 @pytest.fixture(scope="session", params=list(STORES))

@@ -4,7 +4,9 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import apache_beam as beam
 import psutil
@@ -30,12 +32,8 @@ LOCAL = (*FLAGS, "--runner", "spark", "--spark-master", "local[2]", "--paralleli
 
 
 @pytest.fixture(scope="module")
-def spark_jar(request: pytest.FixtureRequest) -> Path:
-    """Returns the job server, assembled unless it is there; without Java or Maven it skips.
-
-    With `--require-spark`, as in CI, it fails instead.
-    """
-    give_up = pytest.fail if request.config.getoption("--require-spark") else pytest.skip
+def spark_jar(give_up: Callable[[str], NoReturn]) -> Path:
+    """Returns the job server, assembled unless it is there."""
     for tool in ("java", "mvn", "make"):
         if shutil.which(tool) is None:
             give_up(f"Spark needs Java 17 and Maven: there is no {tool} on the PATH")
