@@ -98,7 +98,7 @@ def killed_cluster(corpus: Corpus, folder: Path) -> Path:
         flags = (*ON_SPARK, cluster.master, "--parallelism", "8")
         process = start_prepare(corpus.folder, output, *flags, environment=cluster.environment)
         wait_for_parts(process, output, at_least=corpus.tracks // 2)
-        cluster.kill_worker(0)
+        cluster.kill_worker()
         left = corpus.tracks - len(parts(output))
         if left < 2:
             raise RuntimeError(f"the worker was killed too late, {left} tracks before the end")

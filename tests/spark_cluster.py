@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -61,12 +61,18 @@ class SparkCluster:
     ) -> None:
         self._stop()
 
-    def kill_worker(self, number: int) -> list[int]:
-        """Kills a worker, its executors and what these started with -9, and returns their ids."""
-        worker = psutil.Process(self._processes[1 + number].pid)
-        family = [worker, *worker.children(recursive=True)]
+    def kill_worker(self) -> list[int]:
+        """Kills a worker at work, its executors and what these started, with -9.
+
+        Returns:
+            The ids of the processes, at least those of a worker, an executor and its Python.
+        """
+        workers = [psutil.Process(process.pid) for process in self._processes[1:]]
+        families = [[worker, *worker.children(recursive=True)] for worker in workers]
+        family = max(families, key=len)
         for process in family:
-            process.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         psutil.wait_procs(family, timeout=10)
         return [process.pid for process in family]
 

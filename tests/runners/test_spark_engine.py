@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -64,6 +64,14 @@ def whole(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.fixture(autouse=True)
+def end_what_a_failed_test_leaves() -> Iterator[None]:
+    yield
+    for child in psutil.Process().children():
+        if "pipelines.cli" in child.cmdline():
+            child.kill()
+
+
 def job_servers() -> list[int]:
     """Returns the job servers of this machine that run the jar of this checkout."""
     return [
@@ -85,6 +93,7 @@ def test_a_local_master_makes_the_same_bytes(music: Path, whole: Path, tmp_path:
     assert committed_bytes(tmp_path) == committed_bytes(whole)
     assert reasons(tmp_path) == {"empty.wav": "empty", "text.mp3": "not_audio"}
     assert "time of the workers" in printed, "counters come back"
+    assert "Traceback" not in printed
     assert not job_servers()
 
 
@@ -118,8 +127,7 @@ def test_a_cluster_makes_the_same_bytes_after_ctrl_c_and_with_a_lost_worker(
 
         process = start_prepare(music, output, *flags, environment=cluster.environment)
         wait_for_parts(process, output, at_least=3)
-        killed = cluster.kill_worker(0)
-        assert len(killed) == 3, "a worker, its executor and the Python process of that"
+        assert len(cluster.kill_worker()) >= 3, "a worker, its executor and its Python"
         assert len(parts(output)) < TRACKS
         finish(process)
     assert committed_bytes(output) == committed_bytes(whole)
@@ -131,6 +139,8 @@ def explode(element: int) -> int:
     raise ValueError(f"element {element} is wrong")
 
 
+# Beam's worker threads end with an error when the job server does.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_first_cause_is_told_in_a_line() -> None:
     job = Job(
         name="test",
