@@ -15,6 +15,8 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import soundfile
+
 from pipelines import cli
 from runners.spark import TASKS_PER_CORE
 from tests.command import digest, finish, start_prepare
@@ -39,28 +41,36 @@ def prepare(music: Path, folder: Path, *, workers: int) -> float:
         return time.perf_counter() - started
 
 
+def make_songs(folder: Path, *, songs: int, seconds: float) -> Path:
+    flags = ("--songs", str(songs), "--seconds", str(seconds), "--seed", "0")
+    with redirect_stdout(sys.stderr):
+        cli.main(["demo-songs", "--output", str(folder / "songs"), *flags])
+    return folder / "songs/mixes"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--songs", type=int, default=80)
     parser.add_argument("--seconds", type=float, default=120.0, help="of a song")
+    parser.add_argument("--music", type=Path, help="a folder of files instead of demo songs")
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     walls: dict[int, list[float]] = {workers: [] for workers in WORKERS}
     digests = set()
     with tempfile.TemporaryDirectory(prefix="singsong-scaling-") as name:
         folder = Path(name)
-        flags = ("--songs", str(args.songs), "--seconds", str(args.seconds), "--seed", "0")
-        with redirect_stdout(sys.stderr):
-            cli.main(["demo-songs", "--output", str(folder / "songs"), *flags])
+        music = args.music or make_songs(folder, songs=args.songs, seconds=args.seconds)
+        tracks = list(music.iterdir())
+        audio_s = sum(soundfile.info(path).duration for path in tracks)
         for number in range(args.rounds):
             for workers in WORKERS:
                 run = folder / f"round-{number}-workers-{workers}"
-                walls[workers].append(prepare(folder / "songs/mixes", run, workers=workers))
+                walls[workers].append(prepare(music, run, workers=workers))
                 digests.add(digest(run / "dataset"))
                 print(f"{workers} workers: {walls[workers][-1]:.1f} s", file=sys.stderr, flush=True)
     median = {workers: sorted(them)[len(them) // 2] for workers, them in walls.items()}
     print(
-        f"{args.songs} songs of {args.seconds:g} s, {len(os.sched_getaffinity(0))} cores, "
+        f"{len(tracks)} tracks, {audio_s / 60:.0f} min, {len(os.sched_getaffinity(0))} cores, "
         f"load {os.getloadavg()[2]:.1f} over the last quarter of an hour\n"
     )
     print("| workers of one core | wall s |\n|---|---|")
