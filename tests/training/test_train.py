@@ -257,8 +257,13 @@ def test_the_second_ctrl_c_does_not_wait(data: Path, tmp_path: Path, monkeypatch
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Trainer, "update", twice)
-    with pytest.raises(KeyboardInterrupt):
-        train(quick_config(data, tmp_path))
+    # A shell that runs the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(quick_config(data, tmp_path))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_bfloat16_trains_on_float32_weights(data: Path, tmp_path: Path) -> None:
