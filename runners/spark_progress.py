@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from runners.progress_bar import open_terminal
 
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 2.0
 _ANSWER_WITHIN_S = 5.0
 
 

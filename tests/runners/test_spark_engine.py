@@ -77,7 +77,7 @@ def job_servers() -> list[int]:
     return [
         process.pid
         for process in psutil.process_iter(["cmdline"])
-        if any("build/spark/job-server.jar" in word for word in process.info["cmdline"] or ())
+        if str(BUILT_JAR) in (process.info["cmdline"] or ())
         and "java" in (process.info["cmdline"] or [""])[0]
     ]
 
