@@ -97,12 +97,18 @@ def killed_cluster(corpus: Corpus, folder: Path) -> Path:
     with SparkCluster(folder / "cluster") as cluster:
         flags = (*ON_SPARK, cluster.master, "--parallelism", "8")
         process = start_prepare(corpus.folder, output, *flags, environment=cluster.environment)
-        wait_for_parts(process, output, at_least=corpus.tracks // 2)
-        cluster.kill_worker()
-        left = corpus.tracks - len(parts(output))
-        if left < 2:
-            raise RuntimeError(f"the worker was killed too late, {left} tracks before the end")
-        finish(process)
+        try:
+            wait_for_parts(process, output, at_least=corpus.tracks // 2)
+            cluster.kill_worker()
+            left = corpus.tracks - len(parts(output))
+            if left < 2:
+                raise RuntimeError(
+                    f"the worker was killed too late, {left} tracks before the end: "
+                    "take more songs, or longer ones"
+                )
+            finish(process)
+        finally:
+            process.kill()
     return output
 
 

@@ -10,24 +10,22 @@ here which window gives those counts. Reads `*.stem.mp4` and the folders of MUSD
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from schemas.errors import CorruptAudioError
 from schemas.geometry import clip_samples
 from schemas.recipe import WINDOW_KINDS, LoudnessFilter, LoudnessWindow
 from transforms.dsp.clips import ClipCutter
 from transforms.dsp.decode import stream_mono
 from transforms.dsp.loudness import peak_rms_db
+from transforms.dsp.stem_file import write_vocals
 
 PAPER_COUNTS = {"train": 1232, "test": 778}
 WINDOWS = [
@@ -38,7 +36,6 @@ WINDOWS = [
     LoudnessWindow(seconds=10.0),
 ]
 _RATE_HZ = 44100
-_VOCALS_STREAM = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,11 +87,7 @@ def _vocal_clips(track: Path, samples: int) -> Iterator[npt.NDArray[np.float32]]
         yield from cutter.cut(stream_mono(str(track), rate_hz=_RATE_HZ))
         return
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(track)]
-        command += ["-map", f"0:{_VOCALS_STREAM}", "-acodec", "pcm_f32le", file.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CorruptAudioError(f"{track}: {done.stderr.strip() or 'ffmpeg failed'}")
+        write_vocals(str(track), file.name)
         yield from cutter.cut(stream_mono(file.name, rate_hz=_RATE_HZ))
 
 

