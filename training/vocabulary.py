@@ -294,24 +294,6 @@ class FineVocabulary:
         return np.concatenate([self.coarse.ranges(frames), self.fine.ranges(frames)])
 
 
-def allowed(ranges: TokenArray, size: int) -> npt.NDArray[np.bool_]:
-    """Returns ranges of tokens as a mask.
-
-    Args:
-        ranges: int64 [positions, 2], as a vocabulary gives them.
-        size: Number of different tokens.
-
-    Returns:
-        bool [positions, size].
-
-    >>> allowed(np.array([[0, 1], [1, 3]]), 3).tolist()
-    [[True, False, False], [False, True, True]]
-    """
-    tokens = np.arange(size)
-    mask: npt.NDArray[np.bool_] = (ranges[:, :1] <= tokens) & (tokens < ranges[:, 1:])
-    return mask
-
-
 def _check_positive(vocabulary: Vocabulary | FineVocabulary) -> None:
     for name, value in vars(vocabulary).items():
         if value < 1:

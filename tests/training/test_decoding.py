@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.token_masks import allowed
 from tests.trained import VOCABULARY, small_accompaniment, small_fine
 from training.accompaniment_model import target_logits
 from training.decoding import FREE, draw, sample_tokens
-from training.vocabulary import TokenArray, allowed
+from training.vocabulary import TokenArray
 
 RANGES = VOCABULARY.ranges(semantic_frames=5, coarse_frames=4)
 POSITIONS = len(RANGES)

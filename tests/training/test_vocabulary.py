@@ -5,7 +5,8 @@ import pytest
 
 from schemas.geometry import AcousticGeometry, SemanticGeometry
 from schemas.records import Geometry
-from training.vocabulary import PAD, SOS, FineVocabulary, TokenBlock, Vocabulary, allowed
+from tests.token_masks import allowed
+from training.vocabulary import PAD, SOS, FineVocabulary, TokenBlock, Vocabulary
 
 PAPER = Geometry(
     acoustic=AcousticGeometry(
