@@ -36,15 +36,19 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", os.fspath(folder))
-    before = open_descriptors()
+    descriptors, processes = open_descriptors(), children()
     yield folder
     assert list(folder.iterdir()) == []
-    assert psutil.Process().children(recursive=True) == []
-    assert open_descriptors() == before
+    assert children() == processes
+    assert open_descriptors() == descriptors
 
 
 def open_descriptors() -> int:
     return psutil.Process().num_fds()
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
 
 
 @pytest.fixture
@@ -98,9 +102,10 @@ def test_time_of_the_caller_does_not_count(tmp_path: Path) -> None:
 
 def test_caller_may_stop_early(tmp_path: Path) -> None:
     path = files.write_with_ffmpeg(tmp_path / "a.m4a", files.music(10.0))
+    processes = children()
     blocks = stream_mono(os.fspath(path), rate_hz=44100, block_frames=1000)
     assert len(next(blocks)) == 1000
-    assert psutil.Process().children()
+    assert len(children()) > len(processes)
     blocks.close()  # type: ignore[attr-defined]  # the fixture sees that nothing is left
 
 
