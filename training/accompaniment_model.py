@@ -44,8 +44,7 @@ class AccompanimentModel(T5xInitialised, T5ForConditionalGeneration):
 
     `AccompanimentModel.from_pretrained(folder)` opens what a checkpoint holds below `model/`.
 
-    Paper: 3.3 and 4.4. Differs: dropout draws a mask for each element, where t5x shares it along
-        the length.
+    Paper: 3.3 and 4.4.
     """
 
     config_class = AccompanimentConfig

@@ -1,4 +1,4 @@
-"""What both models change in T5: attention, positions, initialisation, logits."""
+"""What both models change in T5: attention, positions, dropout, initialisation, logits."""
 
 from __future__ import annotations
 
@@ -59,6 +59,39 @@ class UnbiasedAttention(T5Attention):
 
     def compute_bias(self, *_args: Any, **_kwargs: Any) -> None:
         """Returns no bias."""
+
+
+class SharedDropout(nn.Dropout):
+    """Dropout with one mask for all positions.
+
+    Paper: 4.4, as in t5x.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        """Returns [batch, positions, features] with the same features dropped everywhere."""
+        kept = torch.ones_like(input[:, :1])
+        return input * nn.functional.dropout(kept, self.p, self.training)
+
+
+class DroppedValues(nn.Linear):
+    """The projection to the values of attention, some of which are dropped.
+
+    t5x drops attention weights with one mask for all queries. A weight is a factor of its value, so
+    to drop the value is the same, and attention itself has no dropout to keep fused kernels away.
+
+    Paper: 4.4, as in t5x.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config.d_model, config.num_heads * config.d_kv, bias=False)
+        self.heads, self.rate = config.num_heads, config.dropout_rate
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        """Returns values [batch, keys, heads * size], with keys dropped in each head."""
+        values = super().forward(input)
+        kept = torch.ones_like(values[..., : self.heads, None])
+        kept = nn.functional.dropout(kept, self.rate, self.training)
+        return (values.unflatten(-1, (self.heads, -1)) * kept).flatten(-2)
 
 
 class Float32Linear(nn.Linear):
@@ -126,6 +159,12 @@ class SingsongStack(T5xInitialised, T5Stack):
                     layer.SelfAttention = UnbiasedAttention(
                         config, layer_idx=index, is_causal=config.is_decoder
                     )
+        for module in list(self.modules()):
+            if isinstance(module, T5Attention):
+                module.v, module.dropout = DroppedValues(config), 0.0
+            for name, child in module.named_children():
+                if type(child) is nn.Dropout:
+                    setattr(module, name, SharedDropout(child.p))
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from training import fine_model
 from training.accompaniment_model import AccompanimentConfig, AccompanimentModel, target_logits
 from training.fine_model import FineConfig, FineModel
 from training.presets import ACCOMPANIMENT, FINE, preset
-from training.t5_layers import sinusoids
+from training.t5_layers import SharedDropout, sinusoids
 
 
 def tokens(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -101,6 +101,35 @@ def test_fused_attention_is_plain_attention(relative_positions: bool) -> None:
     assert model.decoder.config._attn_implementation == "sdpa"
     model.set_attn_implementation("eager")
     torch.testing.assert_close(target_logits(model, source, target), fused)
+
+
+def test_dropout_is_that_of_t5x() -> None:
+    """Masks are the same at every position, and those of attention weights for every query."""
+    for model in (small_accompaniment(relative_positions=True), small_fine()):
+        assert not [module for module in model.modules() if type(module) is torch.nn.Dropout]
+    attention = small_accompaniment().train().decoder.block[0].layer[0].SelfAttention
+    hidden = torch.randn(2, 7, 64)
+    torch.manual_seed(1)
+    found, *_ = attention(hidden)
+    torch.manual_seed(1)
+    kept = torch.nn.functional.dropout(torch.ones(2, 7, attention.n_heads, 1), 0.1)
+    assert kept.eq(0).any()
+    query, key, value = (
+        torch.nn.functional.linear(hidden, layer.weight).unflatten(-1, (4, 16)).transpose(1, 2)
+        for layer in (attention.q, attention.k, attention.v)
+    )
+    future = torch.ones(7, 7, dtype=torch.bool).triu(1)
+    weights = (query @ key.mT).masked_fill(future, -math.inf).softmax(-1)
+    dropped = weights * kept.permute(0, 2, 3, 1)
+    expected = attention.o((dropped @ value).transpose(1, 2).flatten(-2))
+    torch.testing.assert_close(found, expected)
+
+    dropout = SharedDropout(0.5)
+    out = dropout(torch.ones(2, 5, 64))
+    assert set(out.unique().tolist()) == {0.0, 2.0}
+    assert out.eq(out[:, :1]).all()
+    assert not out[0].eq(out[1]).all()
+    assert dropout.eval()(hidden).equal(hidden)
 
 
 @pytest.mark.parametrize("relative_positions", [False, True])

@@ -81,7 +81,7 @@ def test_accumulating_and_checkpointing_change_nothing_but_memory(
 
 
 def test_dropout_is_on(data: Path, tmp_path: Path) -> None:
-    for name, dropout in (("without", 0.0), ("with", 0.3)):
+    for name, dropout in (("without", 0.0), ("with", 0.6)):
         train(quick_config(data, tmp_path / name, steps=1, dropout=dropout))
     first, second = (logged(tmp_path / name, "train/loss")[1] for name in ("without", "with"))
     assert abs(first - second) > 0.01
