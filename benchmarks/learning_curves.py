@@ -56,8 +56,9 @@ def main() -> None:
     parser.add_argument("--clip-seconds", type=float, default=2.0)
     parser.add_argument("--few", type=int, default=32, help="clips of the model that sees few")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--few-steps", type=int, default=600)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--few-steps", type=int, default=1000)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--at-once", type=int, default=2, help="runs side by side")
     args = parser.parse_args()
     dataset = args.work / "dataset"
@@ -74,6 +75,7 @@ def main() -> None:
         f"{args.few} clips": args.work / "run-few",
     }
     flags = ("--preset", "tiny", "--batch-size", args.batch_size, "--log-every", 10)
+    flags = (*flags, "--warmup-steps", args.warmup_steps)
     train_all(
         {
             run: ("--data", data, "--steps", steps, "--evaluate-every", steps // 10, *flags)

@@ -115,8 +115,9 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=640)
     parser.add_argument("--seconds", type=float, default=20.0, help="of a song to train on")
     parser.add_argument("--clip-seconds", type=float, default=2.0)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out-songs", type=int, default=24)
     parser.add_argument("--held-out-seconds", type=float, default=10.0)
@@ -143,7 +144,8 @@ def main() -> None:
         for kind in KINDS
     }
     flags = ("--preset", "tiny", "--batch-size", args.batch_size, "--steps", args.steps)
-    flags = (*flags, "--evaluate-every", max(1, args.steps // 5), "--log-every", 10)
+    flags = (*flags, "--warmup-steps", args.warmup_steps, "--log-every", 10)
+    flags = (*flags, "--evaluate-every", max(1, args.steps // 5))
     train_all(
         {
             run: ("--data", datasets[kind], "--seed", seed, *flags)

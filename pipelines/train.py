@@ -129,6 +129,12 @@ def _add_optimisation_arguments(group: Any) -> None:
     _add(group, "steps", type=int, help="updates of the model")
     _add(group, "batch_size", type=int, help="clips in an update, over all processes")
     _add(group, "micro_batch_size", type=int, help="clips that a process computes at once")
+    _add(
+        group,
+        "warmup_steps",
+        type=int,
+        help="the learning rate is 1 / sqrt(max(step, this)): fewer suit a small model",
+    )
     _add(group, "z_loss", type=float, help="weight of the z-loss")
     _add(group, "seed", type=int, help="of weights, order and dropout")
 

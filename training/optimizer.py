@@ -10,12 +10,16 @@ import torch
 from transformers.optimization import Adafactor
 
 
-def learning_rate(step: int, *, warmup_steps: int = 10_000) -> float:
+WARMUP_STEPS = 10_000
+
+
+def learning_rate(step: int, *, warmup_steps: int = WARMUP_STEPS) -> float:
     """Returns the learning rate of a step: constant at first, then falling with the square root.
 
     Args:
         step: Number of updates before this one.
-        warmup_steps: How long it stays constant, and the inverse square of that constant.
+        warmup_steps: How long it stays constant, and the inverse square of that constant. A small
+            model that gets few steps learns faster with fewer.
 
     Paper: 4.4, as in t5x; there is no ramp.
 

@@ -218,7 +218,7 @@ class Trainer:
                 f"the loss is {loss} and the norm of the gradient {gradient_norm} at step "
                 f"{self.step}: the run ends here, and its checkpoints are those before it"
             )
-        rate = learning_rate(self.step)
+        rate = learning_rate(self.step, warmup_steps=config.warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()

@@ -9,6 +9,7 @@ from typing import Any
 from schemas.recipe import DTYPES, recipe_differences
 from training.featurization import Featurization, FineCrops, View
 from training.losses import Z_LOSS
+from training.optimizer import WARMUP_STEPS
 from training.stages import STAGES
 
 _MAY_CHANGE = frozenset(
@@ -48,6 +49,7 @@ class TrainConfig:
         relative_positions: Overrides what the stage has; None does not.
         dropout: Rate of dropout.
         z_loss: See `token_losses`.
+        warmup_steps: See `learning_rate`.
         start_from: A run, checkpoint or model whose weights to start from.
         steps: How many updates.
         batch_size: Clips in an update, over all processes.
@@ -82,6 +84,7 @@ class TrainConfig:
     relative_positions: bool | None = None
     dropout: float = 0.1
     z_loss: float = Z_LOSS
+    warmup_steps: int = WARMUP_STEPS
     start_from: str | None = None
     steps: int = 200_000
     batch_size: int = 512
@@ -102,7 +105,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
             raise ValueError(f"stage must be one of {STAGES}, found {self.stage!r}")
-        for name in ("steps", "batch_size", "micro_batch_size", "log_every", "keep_last"):
+        for name in (
+            "steps",
+            "batch_size",
+            "micro_batch_size",
+            "warmup_steps",
+            "log_every",
+            "keep_last",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         for name in ("evaluate_every", "save_every"):

@@ -321,6 +321,7 @@ def test_settings_that_fit_nothing_are_refused(data: Path, tmp_path: Path) -> No
         ({"save_every": -1}, "save_every must not be negative, found -1"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), found 1\.0"),
         ({"z_loss": -1.0}, "z_loss must not be negative"),
+        ({"warmup_steps": 0}, "warmup_steps must be at least 1"),
         ({"dtype": "float16"}, "dtype must be one of"),
         ({"patience": 3}, "patience counts evaluations"),
         ({"featurization": "A-S"}, "featurization must be one of"),
