@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers.optimization import Adafactor
 
-
 WARMUP_STEPS = 10_000
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from models.weights import load_pretrained
+from schemas.recipe import recipe_differences
 from training.checkpoints import Checkpoint, find_model, list_checkpoints
+from training.presets import ACCOMPANIMENT
 from training.provenance import Provenance, code_differences, differences, read_provenance
 from training.stages import Stage
 from training.train_config import TrainConfig, config_differences
@@ -61,12 +63,19 @@ def new_or_saved_model(
     if config.relative_positions is not None:
         fields["relative_positions"] = config.relative_positions
     torch.manual_seed(config.seed)
+    model = stage.model_class(stage.new_config(config.preset, **fields))
     if config.start_from is None:
-        return stage.model_class(stage.new_config(config.preset, **fields))
+        return model
     folder = find_model(config.start_from)
-    model = load_pretrained(stage.model_class, str(folder))
-    lines = code_differences(Provenance.from_json(model.config.data), provenance)
-    if lines:
+    older = load_pretrained(stage.model_class, str(folder))
+    if lines := code_differences(Provenance.from_json(older.config.data), provenance):
         raise ValueError(f"{folder} was trained on other codes ({'; '.join(lines)})")
-    model.config.data = fields["data"]
+    if lines := recipe_differences(_shape(older.config), _shape(model.config)):
+        raise ValueError(f"{folder} has another shape ({'; '.join(lines)})")
+    model.load_state_dict(older.state_dict())
     return model
+
+
+def _shape(config: Any) -> dict[str, Any]:
+    names = (*ACCOMPANIMENT["base"], "relative_positions")
+    return {name: getattr(config, name) for name in names}

@@ -1,5 +1,6 @@
 """The loop: resumed bit for bit, the same over processes, and what it refuses."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from schemas.manifest import DatasetError, read_manifest
 from tests.code_dataset import recommitted
 from tests.trained import VOCABULARY, events, logged, quick_config, write_trainable
 from training.accompaniment_model import AccompanimentModel, target_logits
-from training.checkpoints import list_checkpoints
+from training.checkpoints import find_model, list_checkpoints
 from training.event_file import ScalarWriter
 from training.featurization import Featurization
 from training.fine_model import FineModel
@@ -159,7 +160,8 @@ def test_a_metric_of_one_s_own_decides_and_ends_the_run(data: Path, tmp_path: Pa
 
 def test_a_run_may_start_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
     train(quick_config(data, tmp_path / "first"))
-    again = quick_config(data, tmp_path / "second", start_from=str(tmp_path / "first"), steps=1)
+    first = str(tmp_path / "first")
+    again = quick_config(data, tmp_path / "second", start_from=first, steps=1, dropout=0.3)
     trainer = None
 
     def remember(self: Trainer, *args: Any, **how: Any) -> None:
@@ -174,6 +176,11 @@ def test_a_run_may_start_with_the_weights_of_another(data: Path, tmp_path: Path)
     assert trainer is not None
     for name, value in weights(tmp_path / "first").items():
         assert trainer[name].equal(value)
+    config = json.loads((find_model(tmp_path / "second") / "config.json").read_text())
+    assert config["dropout_rate"] == 0.3
+    larger = quick_config(data, tmp_path / "third", start_from=first, preset="small")
+    with pytest.raises(ValueError, match=r"has another shape \(d_ff: 128 -> 1024; d_kv: 16 -> 64"):
+        train(larger)
 
 
 def test_codes_of_another_codebook_are_refused(tmp_path: Path) -> None:
