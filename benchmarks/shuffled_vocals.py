@@ -115,7 +115,8 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=640)
     parser.add_argument("--seconds", type=float, default=20.0, help="of a song to train on")
     parser.add_argument("--clip-seconds", type=float, default=2.0)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--acoustic", default="lite,coarse=2", help="few codes: less to learn")
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
@@ -133,6 +134,7 @@ def main() -> None:
     singsong(
         *("prepare", songs / "mixes", "--output", dataset, "--clip-seconds", args.clip_seconds),
         *("--splits", f"{TRAIN}=90,{VALIDATION}=10", "--formats", "parquet"),
+        *("--acoustic", args.acoustic),
     )
     shuffle = partial(with_shuffled_vocals, seed=0)
     datasets = dict(
@@ -144,7 +146,7 @@ def main() -> None:
         for kind in KINDS
     }
     flags = ("--preset", "tiny", "--batch-size", args.batch_size, "--steps", args.steps)
-    flags = (*flags, "--warmup-steps", args.warmup_steps, "--log-every", 10)
+    flags = (*flags, "--warmup-steps", args.warmup_steps, "--dropout", 0)
     flags = (*flags, "--evaluate-every", max(1, args.steps // 5))
     train_all(
         {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +61,13 @@ class LiteAcousticCodec:
     geometry: AcousticGeometry
     weights_sha256: str
 
-    def __init__(self, tensors: Mapping[str, torch.Tensor], *, beam: int = 1) -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        *,
+        beam: int = 1,
+        coarse_codebooks: int | None = None,
+    ) -> None:
         """Takes the codebooks that `fit_acoustic_codebooks` gives.
 
         Args:
@@ -67,15 +75,19 @@ class LiteAcousticCodec:
                 `profile` [COEFFICIENTS].
             beam: How many partial codes the search keeps: 2 takes twice the time of 1 and gains
                 0.2 dB, 4 gains 0.3 dB.
+            coarse_codebooks: How many codebooks are called coarse, of the same codes; None takes
+                the paper's four.
 
         Raises:
             ValueError: A tensor is missing, of another shape, or not finite; the beam is not
-                positive.
+                positive; or there are fewer codebooks than coarse ones.
         """
         if beam < 1:
             raise ValueError(f"beam must be at least 1, found {beam}")
         self._beam = beam
         self.geometry = GEOMETRY
+        if coarse_codebooks is not None:
+            self.geometry = replace(GEOMETRY, coarse_codebooks=coarse_codebooks)
         size = GEOMETRY.codebook_size
         self._envelopes = check_tensor(tensors, "envelopes", shape=(size, BANDS + 1))
         self._books = check_tensor(
@@ -96,18 +108,18 @@ class LiteAcousticCodec:
         )
 
     @classmethod
-    def load(cls, path: str | None = None, *, beam: int = 1) -> LiteAcousticCodec:
+    def load(cls, path: str | None = None, **options: Any) -> LiteAcousticCodec:
         """Returns the codec of a file of codebooks, or of the one that comes with this package.
 
         Args:
             path: A safetensors file, or None for ours.
-            beam: As in the constructor.
+            options: As in the constructor.
 
         Raises:
             WeightsError: The file is missing or broken.
-            ValueError: It holds other tensors than a lite codec's, or the beam is not positive.
+            ValueError: It holds other tensors than a lite codec's, or an option is out of range.
         """
-        return cls(load_safely(WEIGHTS if path is None else path), beam=beam)
+        return cls(load_safely(WEIGHTS if path is None else path), **options)
 
     def encode(self, audio: FloatArray) -> CodeArray:
         """Returns codes [clips, frames, 12] of audio [clips, samples] in [-1, 1].

@@ -53,7 +53,7 @@ def load_separator(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int
 
 
 def load_acoustic(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> AcousticCodec:
-    """Returns the acoustic codec that a spec names: "lite", or "dac" with `coarse`.
+    """Returns the acoustic codec that a spec names: "lite" or "dac", with `coarse`.
 
     Args:
         spec: Name, source and options.
@@ -118,10 +118,10 @@ def _demucs(source: str | None, **settings: Any) -> Any:
     return DemucsSeparator(source, **settings)
 
 
-def _lite_acoustic(source: str | None, **_where: Any) -> Any:
+def _lite_acoustic(source: str | None, coarse: int | None = None, **_where: Any) -> Any:
     from models.lite_acoustic import LiteAcousticCodec
 
-    return LiteAcousticCodec.load(source)
+    return LiteAcousticCodec.load(source, coarse_codebooks=coarse)
 
 
 def _lite_semantic(source: str | None, **_where: Any) -> Any:
@@ -170,7 +170,7 @@ _ADAPTERS: dict[str, dict[str, _Adapter]] = {
     },
     "acoustic": {
         "dac": _Adapter(make=_dac, options={"coarse": int}),
-        "lite": _Adapter(make=_lite_acoustic),
+        "lite": _Adapter(make=_lite_acoustic, options={"coarse": int}),
     },
     "semantic": {
         "hubert": _Adapter(make=_ssl("hubert"), options=_SSL_OPTIONS),

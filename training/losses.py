@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 Z_LOSS = 1e-4
@@ -26,6 +28,29 @@ def token_losses(
     >>> round(nll.item(), 4), round((loss - nll).item(), 4)
     (1.3863, 0.9609)
     """
-    log_z = logits.logsumexp(-1)
-    nll = log_z - logits.gather(-1, targets[..., None])[..., 0]
-    return nll + z_loss * log_z.square(), nll
+    loss, nll = _TokenLosses.apply(logits, targets, z_loss)
+    return loss, nll
+
+
+class _TokenLosses(torch.autograd.Function):
+    """As t5x, with the gradient written down: half the time and memory of that of autograd."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, targets: torch.Tensor, z_loss: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        log_z = logits.logsumexp(-1)
+        nll = log_z - logits.gather(-1, targets[..., None])[..., 0]
+        ctx.save_for_backward(logits, targets, log_z)
+        ctx.z_loss = z_loss
+        return nll + z_loss * log_z.square(), nll
+
+    @staticmethod
+    def backward(
+        ctx: Any, d_loss: torch.Tensor, d_nll: torch.Tensor
+    ) -> tuple[torch.Tensor, None, None]:
+        logits, targets, log_z = ctx.saved_tensors
+        d_log_z = d_loss * (1 + 2 * ctx.z_loss * log_z) + d_nll
+        gradient = (logits - log_z[..., None]).exp_().mul_(d_log_z[..., None])
+        gradient.scatter_add_(-1, targets[..., None], -(d_loss + d_nll)[..., None])
+        return gradient, None, None

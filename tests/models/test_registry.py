@@ -45,6 +45,9 @@ def test_each_name_gives_its_adapter(tmp_path: Path) -> None:
     codec = load_acoustic(ModelSpec.parse(f"dac:{dac},coarse=3"), **WHERE)
     assert isinstance(codec, DacCodec)
     assert codec.geometry.coarse_codebooks == 3
+    lite = load_acoustic(ModelSpec.parse("lite,coarse=2"), **WHERE)
+    assert lite.geometry.coarse_codebooks == 2
+    assert lite.weights_sha256 == load_acoustic(ModelSpec.parse("lite"), **WHERE).weights_sha256
     for name, save in (("hubert", save_hubert), ("w2v-bert", save_w2v_bert)):
         folder = save(tmp_path / name)
         encoder = load_semantic(
