@@ -14,6 +14,7 @@ from schemas.geometry import clip_samples
 from schemas.manifest import Manifest
 from schemas.recipe import recipe_differences
 from schemas.records import Geometry
+from training.featurization import Featurization
 from training.song_windows import WindowLayout
 from training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
 
@@ -87,7 +88,7 @@ class Provenance:
         Returns:
             int64 [batch, positions].
         """
-        kinds = self.view["featurization"].split("-")[0]
+        kinds = Featurization(**self.view).input_kinds
         parts = [self.vocabulary.semantic_tokens(semantic)] if "S" in kinds else []
         parts += [self.vocabulary.coarse_tokens(acoustic)] if "A" in kinds else []
         return np.concatenate(parts, -1)
@@ -102,7 +103,7 @@ class Provenance:
             kind: shape.frames(clip_samples(self.clip_seconds, shape.sample_rate_hz))
             for kind, shape in vars(self.shapes).items()
         }
-        writes_semantic = "S" in self.view["featurization"].split("-")[1]
+        writes_semantic = "S" in Featurization(**self.view).target_kinds
         return WindowLayout.overlapping(
             semantic_frames=frames["semantic"] if writes_semantic else 0,
             coarse_frames=frames["acoustic"],
