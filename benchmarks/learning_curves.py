@@ -33,15 +33,14 @@ def draw(path: Path, runs: dict[str, Path], unigram: dict[str, float]) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(runs), figsize=(10, 3.8), sharey=True)
+    figure, axes = pyplot.subplots(1, len(runs), figsize=(10, 3.8))
     for axis, (name, run) in zip(axes, runs.items(), strict=True):
         for tag, label in (("train/nll", "trained on"), ("validation/loss", "held out")):
             values = logged(run, tag)
             axis.plot(list(values), list(values.values()), label=label)
         axis.axhline(unigram["loss"], linestyle="--", color="grey", label="unigram, held out")
-        axis.set(title=name, xlabel="steps")
+        axis.set(title=name, xlabel="steps", ylabel="nats per code")
         axis.legend()
-    axes[0].set_ylabel("nats per code")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -55,8 +54,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, required=True, help="a PNG file")
     parser.add_argument("--clip-seconds", type=float, default=2.0)
     parser.add_argument("--few", type=int, default=32, help="clips of the model that sees few")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--few-steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--few-steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--at-once", type=int, default=2, help="runs side by side")
@@ -64,7 +63,7 @@ def main() -> None:
     dataset = args.work / "dataset"
     singsong(
         *("prepare", *args.music, "--output", dataset, "--clip-seconds", args.clip_seconds),
-        *("--splits", f"{TRAIN}=95,{VALIDATION}=5", "--formats", "parquet"),
+        *("--splits", f"{TRAIN}=85,{VALIDATION}=15", "--formats", "parquet"),
         *(("--parts", args.parts) if args.parts else ()),
     )
     few = changed_dataset(dataset, args.work / "few", lambda table: table.slice(0, args.few))
