@@ -50,7 +50,7 @@ def make_songs(folder: Path, *, songs: int, seconds: float) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--songs", type=int, default=80)
+    parser.add_argument("--songs", type=int, default=180)
     parser.add_argument("--seconds", type=float, default=120.0, help="of a song")
     parser.add_argument("--music", type=Path, help="a folder of files instead of demo songs")
     parser.add_argument("--rounds", type=int, default=1)

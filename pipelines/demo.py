@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=_FOLDER)
     parser.add_argument("--songs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a synthetic song")
-    parser.add_argument("--steps", type=int, default=60, help="of training the small model")
+    parser.add_argument("--steps", type=int, default=200, help="of training the small model")
     args = parser.parse_args(argv)
     started = time.monotonic()
     music = [str(Path(args.music).expanduser())] if args.music else _corpus(args)
@@ -110,6 +110,7 @@ def _train(folder: Path, *, steps: int) -> int:
     return _run(
         *("train", "accompaniment", "--data", dataset, "--output", _run_of(folder)),
         *("--preset", "tiny", "--steps", str(steps), "--batch-size", "8"),
+        *("--warmup-steps", "400"),
         *("--evaluate-every", str(max(1, steps // 4) if held_out else 0), "--resume"),
     )
 
