@@ -88,7 +88,7 @@ class Provenance:
         Returns:
             int64 [batch, positions].
         """
-        kinds = Featurization(**self.view).input_kinds
+        kinds = self._featurization.input_kinds
         parts = [self.vocabulary.semantic_tokens(semantic)] if "S" in kinds else []
         parts += [self.vocabulary.coarse_tokens(acoustic)] if "A" in kinds else []
         return np.concatenate(parts, -1)
@@ -103,12 +103,16 @@ class Provenance:
             kind: shape.frames(clip_samples(self.clip_seconds, shape.sample_rate_hz))
             for kind, shape in vars(self.shapes).items()
         }
-        writes_semantic = "S" in Featurization(**self.view).target_kinds
+        writes_semantic = "S" in self._featurization.target_kinds
         return WindowLayout.overlapping(
             semantic_frames=frames["semantic"] if writes_semantic else 0,
             coarse_frames=frames["acoustic"],
             hop_fraction=hop_fraction,
         )
+
+    @property
+    def _featurization(self) -> Featurization:
+        return Featurization(name=self.view["featurization"], noisy=self.view["noisy"])
 
     @property
     def chunk_frames(self) -> int:

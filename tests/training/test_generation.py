@@ -91,8 +91,9 @@ def test_the_overlap_was_forced(model: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_was_generated_before_changes_what_follows(model: Any) -> None:
-    """The last window of vocals is the same; its beginning is not."""
-    same, other = (accompanied(model, [first, WINDOWS[2]]) for first in WINDOWS[:2])
+    """The last window of vocals is the same; its beginning is not. Eight draws: one may agree."""
+    windows = [window[:1].repeat(8, axis=0) for window in WINDOWS]
+    same, other = (accompanied(model, [first, windows[2]], seeds=range(8)) for first in windows[:2])
     assert (same.coarse[:, 6:] != other.coarse[:, 6:]).any()
 
 
