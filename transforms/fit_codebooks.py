@@ -18,6 +18,7 @@ from schemas.errors import ClipError
 from schemas.geometry import clip_samples
 from schemas.names import clip_id
 from schemas.recipe import ModelSpec
+from schemas.records import ENCODED
 from transforms.dsp.clips import ClipCutter
 from transforms.dsp.decode import stream_mono
 from transforms.dsp.seeds import generator
@@ -77,20 +78,23 @@ def draw_frames(track: Track, config: FitConfig, fitter: Fitter) -> FloatArray:
 
     Raises:
         ClipError: The track cannot be read or decoded.
+        StoppedError: The person who waits asked the job to stop.
     """
     rate = fitter.sample_rate_hz
     cutter = ClipCutter(clip_samples=clip_samples(config.clip_seconds, rate))
+    progress = ProgressLog(config.progress)
+    drawn = []
     with local_track(track) as local:
-        drawn = [
-            fitter.training_frames(
-                clip,
-                seed=config.seed,
-                key=clip_id(track.track_id, index),
-                max_frames=config.frames_per_clip,
-            )
-            for index, clip in enumerate(cutter.cut(stream_mono(local, rate_hz=rate)))
-            if np.isfinite(clip).all()
-        ]
+        for index, clip in enumerate(cutter.cut(stream_mono(local, rate_hz=rate))):
+            if np.isfinite(clip).all():
+                frames = fitter.training_frames(
+                    clip,
+                    seed=config.seed,
+                    key=clip_id(track.track_id, index),
+                    max_frames=config.frames_per_clip,
+                )
+                drawn.append(frames)
+            progress.clip(ENCODED, seconds=config.clip_seconds)
     return np.concatenate(drawn) if drawn else np.zeros((0, 0), np.float32)
 
 

@@ -38,14 +38,18 @@ class ProgressLog:
     def clips(
         self, rows: Iterable[Mapping[str, Any]], *, clip_seconds: float
     ) -> Iterator[Mapping[str, Any]]:
-        """Yields the rows of a part and tells of each.
+        """Yields the rows of a part and tells of each. Raises as `clip`."""
+        for row in rows:
+            self.clip(row["status"], seconds=clip_seconds)
+            yield row
+
+    def clip(self, status: str, *, seconds: float) -> None:
+        """Tells of one clip.
 
         Raises:
             StoppedError: The person who waits asked the job to stop.
         """
-        for row in rows:
-            self._tell({"clip": row["status"], "seconds": clip_seconds})
-            yield row
+        self._tell({"clip": status, "seconds": seconds})
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         if self.folder is None:
