@@ -2,10 +2,11 @@
 
     python -m benchmarks.shuffled_vocals --work study
 
-Songs are composed, sung and prepared; then, for each seed, a model is trained on the dataset, and
-one on the same records with the vocals of other clips. Both are scored on the true pairs of
-held-out songs, and both accompany the sung stems of songs that are in no split, whose key and
-tempo are known. What the folder holds already is not made again.
+Songs of two tempi are composed and sung, codebooks are fitted to them, and they are prepared; then,
+for each seed, a model is trained on the dataset, and one on the same records with the vocals of
+other clips. Both are scored on the true pairs of held-out songs, and both accompany the sung stems
+of songs that are in no split, whose key and tempo are known. What the folder holds already is not
+made again.
 """
 
 import argparse
@@ -38,6 +39,8 @@ from training.accompanist import Accompanist, Sampling
 from transforms.dsp.resample import resample
 from transforms.dsp.synth_score import PITCH_NAMES, Key
 
+TEMPI_BPM = (90, 150)
+"""Two seconds are whole beats of both, so that clips begin on one, as windows of theirs do."""
 KINDS = ("true vocals", "shuffled vocals")
 MEASURES = ("key", "tempo")
 
@@ -45,8 +48,19 @@ MEASURES = ("key", "tempo")
 def make_songs(folder: Path, *, songs: int, seconds: float, seed: int) -> Path:
     if not (folder / "songs.json").exists():
         flags = ("--songs", songs, "--seconds", seconds, "--seed", seed)
-        singsong("demo-songs", "--output", folder, *flags)
+        tempi = (word for tempo in TEMPI_BPM for word in ("--tempo", tempo))
+        singsong("demo-songs", "--output", folder, *flags, *tempi)
     return folder
+
+
+def fit_codebooks(songs: Path, folder: Path) -> dict[str, Path]:
+    """Returns the files of codebooks for mixes and voices like those of the songs, by kind."""
+    files = {kind: folder / f"{kind}.safetensors" for kind in ("semantic", "acoustic")}
+    for kind, output in files.items():
+        if not output.exists():
+            music = (songs / "mixes", songs / "stems/*/vocals.flac")
+            singsong("fit", kind, *music, "--output", output, "--max-frames", 100_000)
+    return files
 
 
 def agreement(audio: Any, rate_hz: int, song: dict[str, Any]) -> dict[str, float]:
@@ -112,12 +126,12 @@ def read_songs(folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--songs", type=int, default=640)
+    parser.add_argument("--songs", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=20.0, help="of a song to train on")
-    parser.add_argument("--clip-seconds", type=float, default=2.0)
-    parser.add_argument("--acoustic", default="lite,coarse=2", help="few codes: less to learn")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--clip-seconds", type=float, default=4.0)
+    parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out-songs", type=int, default=24)
@@ -130,11 +144,12 @@ def main() -> None:
     held_out = make_songs(
         work / "held-out", songs=args.held_out_songs, seconds=args.held_out_seconds, seed=8
     )
-    dataset = work / "dataset"
+    dataset, codebooks = work / "dataset", fit_codebooks(songs, work)
     singsong(
         *("prepare", songs / "mixes", "--output", dataset, "--clip-seconds", args.clip_seconds),
         *("--splits", f"{TRAIN}=90,{VALIDATION}=10", "--formats", "parquet"),
-        *("--acoustic", args.acoustic),
+        *("--acoustic", f"lite:{codebooks['acoustic']},coarse={args.coarse}"),
+        *("--semantic", f"lite:{codebooks['semantic']}"),
     )
     shuffle = partial(with_shuffled_vocals, seed=0)
     datasets = dict(

@@ -39,27 +39,35 @@ class DemoSongsConfig:
         songs: How many.
         seconds: Length of each.
         seed: Chooses the songs; song i does not depend on how many there are.
+        tempi_bpm: Tempi that the songs have in turn; none draws one for each song.
 
     Raises:
-        ValueError: No output, no songs, or seconds that no song can have.
+        ValueError: No output, no songs, or seconds or a tempo that no song can have.
     """
 
     output: str
     songs: int = 4
     seconds: float = 30.0
     seed: int = 0
+    tempi_bpm: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.output:
             raise ValueError("output must name a folder, found an empty name")
         if self.songs < 1:
             raise ValueError(f"songs must be at least 1, found {self.songs}")
-        self.spec(0)
+        for index in range(max(1, len(self.tempi_bpm))):
+            self.spec(index)
 
     def spec(self, index: int) -> SongSpec:
         """Returns the spec of one song."""
         rng = generator(seed=self.seed, purpose="demo-songs", key=str(index))
-        return SongSpec(seed=int(rng.integers(2**31)), seconds=self.seconds)
+        tempi = self.tempi_bpm
+        return SongSpec(
+            seed=int(rng.integers(2**31)),
+            seconds=self.seconds,
+            tempo_bpm=tempi[index % len(tempi)] if tempi else None,
+        )
 
     def name(self, index: int) -> str:
         """Returns the name of one song, such as "song-0000"."""
@@ -73,12 +81,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--songs", type=int, default=defaults.songs, help="how many")
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="chooses the songs")
+    parser.add_argument(
+        "--tempo",
+        type=float,
+        action="append",
+        metavar="BPM",
+        help="may be given again: the songs take them in turn; drawn if not given",
+    )
 
 
 def config_from(args: argparse.Namespace) -> DemoSongsConfig:
     """Returns the config that the flags describe. Raises as `DemoSongsConfig`."""
     return DemoSongsConfig(
-        output=args.output, songs=args.songs, seconds=args.seconds, seed=args.seed
+        output=args.output,
+        songs=args.songs,
+        seconds=args.seconds,
+        seed=args.seed,
+        tempi_bpm=tuple(args.tempo or ()),
     )
 
 

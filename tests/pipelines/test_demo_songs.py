@@ -71,6 +71,14 @@ def test_index_tells_what_was_composed(tmp_path: Path) -> None:
         assert [note["midi"] for note in entry["melody"]] == [note.midi for note in score.melody]
 
 
+def test_songs_take_given_tempi_in_turn(tmp_path: Path) -> None:
+    assert run(tmp_path, "--songs", "3", "--tempo", "90", "--tempo", "150") == 0
+    songs = read_index(tmp_path)["songs"]
+    assert [song["tempo_bpm"] for song in songs] == [90, 150, 90]
+    with pytest.raises(ValueError, match="tempo_bpm must be between"):
+        run(tmp_path / "fast", "--songs", "1", "--tempo", "90", "--tempo", "400")
+
+
 def test_same_seed_same_bytes_and_more_songs_keep_the_first(tmp_path: Path) -> None:
     run(tmp_path / "one", "--songs", "1")
     run(tmp_path / "two", "--songs", "2")
