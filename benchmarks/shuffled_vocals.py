@@ -33,13 +33,15 @@ from benchmarks.training_runs import (
 )
 from evaluation.keys import estimate_key, key_agreement
 from evaluation.tempo import estimate_tempo, tempo_agrees
+from models.registry import load_acoustic
 from schemas.manifest import read_manifest
+from schemas.recipe import ModelSpec
 from tests.trained import logged
 from training.accompanist import Accompanist, Sampling
 from transforms.dsp.resample import resample
 from transforms.dsp.synth_score import PITCH_NAMES, Key
 
-TEMPI_BPM = (90, 150)
+TEMPI_BPM = (60, 150)
 """Two seconds are whole beats of both, so that clips begin on one, as windows of theirs do."""
 KINDS = ("true vocals", "shuffled vocals")
 MEASURES = ("key", "tempo")
@@ -84,10 +86,12 @@ def read_stems(folder: Path, song: dict[str, Any]) -> tuple[Any, Any, int]:
     return vocals, np.sum(list(sounds.values()), axis=0), rate_hz
 
 
-def accompanied(run: Path, *, songs: Path, temperature: float) -> list[dict[str, float]]:
+def accompanied(
+    run: Path, *, songs: Path, models: dict[str, ModelSpec], temperature: float
+) -> list[dict[str, float]]:
     """Returns the agreement of what a run plays to each song; it is written beside the run."""
     torch.set_num_threads(1)
-    accompanist = Accompanist.load(str(run))
+    accompanist = Accompanist.load(str(run), **models)
     rows = []
     for number, song in enumerate(read_songs(songs)):
         vocals, _, rate_hz = read_stems(songs, song)
@@ -104,10 +108,10 @@ def accompanied(run: Path, *, songs: Path, temperature: float) -> list[dict[str,
     return rows
 
 
-def through_codec(run: Path, *, songs: Path) -> list[dict[str, float]]:
+def through_codec(acoustic: ModelSpec, *, songs: Path) -> list[dict[str, float]]:
     """Returns the agreement of the true instrumentals, as the coarse codes hold them."""
     torch.set_num_threads(1)
-    codec = Accompanist.load(str(run)).acoustic
+    codec = load_acoustic(acoustic, device="cpu", dtype="float32", batch_clips=1)
     own_hz = codec.geometry.sample_rate_hz
     rows = []
     for song in read_songs(songs):
@@ -144,12 +148,16 @@ def main() -> None:
     held_out = make_songs(
         work / "held-out", songs=args.held_out_songs, seconds=args.held_out_seconds, seed=8
     )
-    dataset, codebooks = work / "dataset", fit_codebooks(songs, work)
+    codebooks = fit_codebooks(songs, work)
+    models = {
+        "acoustic": ModelSpec.parse(f"lite:{codebooks['acoustic']},coarse={args.coarse}"),
+        "semantic": ModelSpec.parse(f"lite:{codebooks['semantic']}"),
+    }
+    dataset = work / "dataset"
     singsong(
         *("prepare", songs / "mixes", "--output", dataset, "--clip-seconds", args.clip_seconds),
         *("--splits", f"{TRAIN}=90,{VALIDATION}=10", "--formats", "parquet"),
-        *("--acoustic", f"lite:{codebooks['acoustic']},coarse={args.coarse}"),
-        *("--semantic", f"lite:{codebooks['semantic']}"),
+        *(word for role, model in models.items() for word in (f"--{role}", model)),
     )
     shuffle = partial(with_shuffled_vocals, seed=0)
     datasets = dict(
@@ -170,10 +178,10 @@ def main() -> None:
         },
         at_once=args.at_once,
     )
-    play = partial(accompanied, songs=held_out, temperature=args.temperature)
+    play = partial(accompanied, songs=held_out, models=models, temperature=args.temperature)
     with ProcessPoolExecutor(args.at_once) as pool:
         played = dict(zip(runs, pool.map(play, runs.values()), strict=True))
-        ceiling = pool.submit(through_codec, next(iter(runs.values())), songs=held_out).result()
+        ceiling = pool.submit(through_codec, models["acoustic"], songs=held_out).result()
 
     clips = read_manifest(str(dataset)).splits[VALIDATION]["clips"]
     print(f"NLL of {clips} held-out clips; agreement on {args.held_out_songs} songs\n")

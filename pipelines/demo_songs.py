@@ -21,7 +21,7 @@ import numpy.typing as npt
 import soundfile
 from tqdm import tqdm
 
-from schemas.storage import join, list_files, put_bytes
+from schemas.storage import is_temporary, join, list_files, put_bytes, remove
 from transforms.dsp.seeds import generator
 from transforms.dsp.synth import MIX, STEMS, render_song
 from transforms.dsp.synth_score import Score, SongSpec, compose
@@ -109,7 +109,7 @@ def write_songs(config: DemoSongsConfig) -> None:
             take for one of its songs.
         OSError: The output cannot be written.
     """
-    _check_no_strangers(config)
+    _clean_up(config)
     entries = [write_song(config, index) for index in tqdm(range(config.songs), unit="song")]
     index = {"seed": config.seed, "seconds": config.seconds, "songs": entries}
     put_bytes(join(config.output, INDEX), json.dumps(index, indent=1).encode())
@@ -148,18 +148,22 @@ def _path(song: str, stem: str) -> str:
     return f"mixes/{song}.flac" if stem == MIX else f"stems/{song}/{stem}.flac"
 
 
-def _check_no_strangers(config: DemoSongsConfig) -> None:
+def _clean_up(config: DemoSongsConfig) -> None:
+    """Removes what a killed run left half-written; raises where there is anything strange."""
     ours = {
         _path(config.name(index), stem) for index in range(config.songs) for stem in (*STEMS, MIX)
     }
     found = {
         join(folder, path) for folder in FOLDERS for path in list_files(join(config.output, folder))
     }
-    if strangers := sorted(found - ours):
+    unfinished = set(filter(is_temporary, found))
+    if strangers := sorted(found - ours - unfinished):
         raise ValueError(
             f"output must be a new folder, or one that an equal or smaller run wrote; found "
             f"{strangers[0]} in {config.output}"
         )
+    for path in unfinished:
+        remove(join(config.output, path))
 
 
 def _flac(audio: npt.NDArray[np.float32], *, sample_rate_hz: int) -> bytes:

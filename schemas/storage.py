@@ -145,6 +145,11 @@ def list_files(folder: str) -> list[str]:
     return sorted(posixpath.relpath(path, root) for path in paths)
 
 
+def is_temporary(path: str) -> bool:
+    """Returns whether a file is one that `put_file` had not finished when it was killed."""
+    return posixpath.basename(path).startswith(TEMPORARY_PREFIX)
+
+
 def find_objects(url: str) -> list[tuple[str, int]]:
     """Returns URL and size of each object that a name, a folder or a glob of a store stands for.
 

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from pipelines.demo_songs import DemoSongsConfig, main
+from schemas.storage import TEMPORARY_PREFIX
 from transforms.dsp.synth import MIX, STEMS, render_song
 from transforms.dsp.synth_score import compose
 
@@ -102,6 +103,14 @@ def test_an_interrupted_run_leaves_no_half_file(
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path, "--songs", "1")
     assert files_in(tmp_path) == {}
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    half_written = tmp_path / f"mixes/{TEMPORARY_PREFIX}0123"
+    half_written.parent.mkdir()
+    half_written.write_bytes(b"fLaC")
+    run(tmp_path, "--songs", "1")
+    assert not half_written.exists()
 
 
 def test_music_of_another_run_is_never_left_among_ours(tmp_path: Path) -> None:
