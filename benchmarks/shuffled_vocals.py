@@ -55,13 +55,14 @@ def make_songs(folder: Path, *, songs: int, seconds: float, seed: int) -> Path:
     return folder
 
 
-def fit_codebooks(songs: Path, folder: Path) -> dict[str, Path]:
+def fit_codebooks(songs: Path, folder: Path, *, codes: int) -> dict[str, Path]:
     """Returns the files of codebooks for mixes and voices like those of the songs, by kind."""
     files = {kind: folder / f"{kind}.safetensors" for kind in ("semantic", "acoustic")}
     for kind, output in files.items():
         if not output.exists():
             music = (songs / "mixes", songs / "stems/*/vocals.flac")
-            singsong("fit", kind, *music, "--output", output, "--max-frames", 100_000)
+            flags = ("--codes", codes, "--max-frames", 100_000)
+            singsong("fit", kind, *music, "--output", output, *flags)
     return files
 
 
@@ -130,11 +131,12 @@ def read_songs(folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--songs", type=int, default=400)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a song to train on")
+    parser.add_argument("--songs", type=int, default=1500)
+    parser.add_argument("--seconds", type=float, default=12.0, help="of a song to train on")
     parser.add_argument("--clip-seconds", type=float, default=4.0)
+    parser.add_argument("--codes", type=int, default=256, help="fewer, less to learn")
     parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
@@ -148,7 +150,7 @@ def main() -> None:
     held_out = make_songs(
         work / "held-out", songs=args.held_out_songs, seconds=args.held_out_seconds, seed=8
     )
-    codebooks = fit_codebooks(songs, work)
+    codebooks = fit_codebooks(songs, work, codes=args.codes)
     models = {
         "acoustic": ModelSpec.parse(f"lite:{codebooks['acoustic']},coarse={args.coarse}"),
         "semantic": ModelSpec.parse(f"lite:{codebooks['semantic']}"),

@@ -17,7 +17,6 @@ from schemas.recipe import ModelSpec
 from transforms.dsp.kmeans import fit_kmeans
 from transforms.dsp.seeds import generator
 
-_SSL_CODES = 1024
 _LEAST_STD = 1e-6
 _LITE_RATE_HZ = 16000
 
@@ -30,7 +29,8 @@ class Fitter:
         sample_rate_hz: Rate of the clips it takes.
         training_frames: Takes a clip, float32 [samples], and the keywords `seed`, `key` and
             `max_frames`; returns float32 [n, dims].
-        fit: Takes float32 [n, dims] and the keywords `seed` and `iterations`; returns tensors.
+        fit: Takes float32 [n, dims] and the keywords `seed`, `iterations` and `codes`;
+            returns tensors.
     """
 
     sample_rate_hz: int
@@ -90,24 +90,27 @@ def ssl_training_frames(
     return frames[np.sort(rng.choice(len(frames), count, replace=False))]
 
 
-def fit_ssl_codebook(frames: FloatArray, *, seed: int, iterations: int) -> dict[str, torch.Tensor]:
-    """Returns the codebook of an encoder: "mean" and "std" [dims], "centroids" [1024, dims].
+def fit_ssl_codebook(
+    frames: FloatArray, *, seed: int, iterations: int, codes: int
+) -> dict[str, torch.Tensor]:
+    """Returns the codebook of an encoder: "mean" and "std" [dims], "centroids" [codes, dims].
 
     Args:
         frames: float32 [n, dims].
         seed: Of the first codes.
         iterations: Rounds of k-means.
+        codes: Size of the codebook.
 
     Raises:
         ValueError: There are fewer frames than codes.
 
-    Paper: 3.2, k-means with k = 1024. Default: per-dimension z-normalisation, as AudioLM does.
+    Paper: 3.2, k-means. Default: per-dimension z-normalisation, as AudioLM does.
     """
     points = torch.from_numpy(frames)
     mean, std = points.mean(0), points.std(0).clamp(min=_LEAST_STD)
     centroids = fit_kmeans(
         (points - mean) / std,
-        codes=_SSL_CODES,
+        codes=codes,
         iterations=iterations,
         rng=generator(seed=seed, purpose="ssl centroids", key=""),
     )

@@ -43,7 +43,7 @@ _NOISE_FRAMES = 1024
 
 
 class LiteAcousticCodec:
-    """Codes 20 ms frames as an envelope and eleven residual shapes, 12 codes of 10 bits.
+    """Codes 20 ms frames as an envelope and eleven residual shapes: 12 codes, of 10 bits in ours.
 
     The first codebook holds the levels of 22 bands, which is a noisy sketch of the sound by itself;
     each further one adds a signed shape over the lower coefficients, in units of that envelope.
@@ -71,8 +71,8 @@ class LiteAcousticCodec:
         """Takes the codebooks that `fit_acoustic_codebooks` gives.
 
         Args:
-            tensors: `envelopes` [1024, BANDS + 1], outlines in dB, `shapes` [11, 512, dims],
-                `profile` [COEFFICIENTS].
+            tensors: `envelopes` [codes, BANDS + 1], outlines in dB, `shapes` [11, codes / 2,
+                dims], `profile` [COEFFICIENTS].
             beam: How many partial codes the search keeps: 2 takes twice the time of 1 and gains
                 0.2 dB, 4 gains 0.3 dB.
             coarse_codebooks: How many codebooks are called coarse, of the same codes; None takes
@@ -85,11 +85,11 @@ class LiteAcousticCodec:
         if beam < 1:
             raise ValueError(f"beam must be at least 1, found {beam}")
         self._beam = beam
-        self.geometry = GEOMETRY
+        self._envelopes = check_tensor(tensors, "envelopes", shape=(None, BANDS + 1))
+        size = len(self._envelopes)
+        self.geometry = replace(GEOMETRY, codebook_size=size)
         if coarse_codebooks is not None:
-            self.geometry = replace(GEOMETRY, coarse_codebooks=coarse_codebooks)
-        size = GEOMETRY.codebook_size
-        self._envelopes = check_tensor(tensors, "envelopes", shape=(size, BANDS + 1))
+            self.geometry = replace(self.geometry, coarse_codebooks=coarse_codebooks)
         self._books = check_tensor(
             tensors, "shapes", shape=(GEOMETRY.codebooks - 1, size // 2, None)
         )
@@ -144,7 +144,8 @@ class LiteAcousticCodec:
         Raises:
             ValueError: The codes are of another type or shape, or out of range.
         """
-        check_codes(codes, codebooks=GEOMETRY.codebooks, codebook_size=GEOMETRY.codebook_size)
+        own = self.geometry
+        check_codes(codes, codebooks=own.codebooks, codebook_size=own.codebook_size)
         return np.stack([self._decode_clip(clip) for clip in codes])
 
     def _encode_clip(self, clip: FloatArray) -> CodeArray:

@@ -73,7 +73,11 @@ def semantic_training_frames(
 
 
 def fit_acoustic_codebooks(
-    frames: FloatArray, *, seed: int, iterations: int
+    frames: FloatArray,
+    *,
+    seed: int,
+    iterations: int,
+    codes: int = lite_acoustic.GEOMETRY.codebook_size,
 ) -> dict[str, torch.Tensor]:
     """Returns the tensors of a `LiteAcousticCodec`: codebooks in float16, profile in float32.
 
@@ -82,17 +86,17 @@ def fit_acoustic_codebooks(
             them into one that does not depend on the run.
         seed: Of the first codes and the replacements of dead ones.
         iterations: Rounds of k-means for each codebook.
+        codes: Size of each codebook; an even number, since a shape has two signs.
 
     Raises:
         ValueError: The frames are of another shape, or fewer than codes.
     """
     _check_frames(frames, dims=COEFFICIENTS)
-    geometry = lite_acoustic.GEOMETRY
     points = torch.from_numpy(frames)
     outline = outlines(points)
     envelopes = fit_kmeans(
         outline,
-        codes=geometry.codebook_size - 1,
+        codes=codes - 1,
         iterations=iterations,
         rng=generator(seed=seed, purpose="acoustic envelopes", key=""),
     )
@@ -101,8 +105,8 @@ def fit_acoustic_codebooks(
     envelopes = torch.cat([silence, envelopes]).to(torch.float16)
     books = fit_books(
         _normalised(points, outline, envelopes.to(torch.float32)),
-        books=geometry.codebooks - 1,
-        shapes=geometry.codebook_size // 2,
+        books=lite_acoustic.GEOMETRY.codebooks - 1,
+        shapes=codes // 2,
         iterations=iterations,
         rng=generator(seed=seed, purpose="acoustic shapes", key=""),
     )
@@ -114,7 +118,11 @@ def fit_acoustic_codebooks(
 
 
 def fit_semantic_codebook(
-    frames: FloatArray, *, seed: int, iterations: int
+    frames: FloatArray,
+    *,
+    seed: int,
+    iterations: int,
+    codes: int = lite_semantic.GEOMETRY.codebook_size,
 ) -> dict[str, torch.Tensor]:
     """Returns the tensors of a `LiteSemanticEncoder`: statistics in float32, centroids in float16.
 
@@ -123,6 +131,7 @@ def fit_semantic_codebook(
             them into one that does not depend on the run.
         seed: Of the first codes and the replacements of dead ones.
         iterations: Rounds of k-means.
+        codes: Size of the codebook.
 
     Raises:
         ValueError: The frames are of another shape, or fewer than codes.
@@ -134,7 +143,7 @@ def fit_semantic_codebook(
     std = std.clamp(min=_LEAST_STD)
     centroids = fit_kmeans(
         lite_semantic.weighted(torch.from_numpy(frames), mean=mean, std=std),
-        codes=lite_semantic.GEOMETRY.codebook_size,
+        codes=codes,
         iterations=iterations,
         rng=generator(seed=seed, purpose="semantic centroids", key=""),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ quieter take of the same music mostly keeps its codes."""
 
 
 class LiteSemanticEncoder:
-    """Codes 40 ms frames by the nearest of 1024 mean frames of music.
+    """Codes 40 ms frames by the nearest of mean frames of music, 1024 in ours.
 
     Attributes:
         geometry: Sample rate, frame rate and codebook size.
@@ -41,17 +42,15 @@ class LiteSemanticEncoder:
         """Takes the codebook that `fit_semantic_codebook` gives.
 
         Args:
-            tensors: `mean` and `std` [FEATURES], `centroids` [1024, FEATURES].
+            tensors: `mean` and `std` [FEATURES], `centroids` [codes, FEATURES].
 
         Raises:
             ValueError: A tensor is missing, of another shape, or not finite.
         """
-        self.geometry = GEOMETRY
         self._mean = check_tensor(tensors, "mean", shape=(FEATURES,))
         self._std = check_tensor(tensors, "std", shape=(FEATURES,))
-        self._centroids = check_tensor(
-            tensors, "centroids", shape=(GEOMETRY.codebook_size, FEATURES)
-        )
+        self._centroids = check_tensor(tensors, "centroids", shape=(None, FEATURES))
+        self.geometry = replace(GEOMETRY, codebook_size=len(self._centroids))
         self.weights_sha256 = tensors_sha256(
             {"mean": self._mean, "std": self._std, "centroids": self._centroids},
             settings={"encoder": "lite", "shares": SHARES},

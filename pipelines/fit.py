@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames-per-clip", type=int, default=defaults.frames_per_clip)
     parser.add_argument("--max-frames", type=int, default=defaults.max_frames)
     parser.add_argument("--iterations", type=int, default=defaults.iterations)
+    parser.add_argument("--codes", type=int, default=defaults.codes, help="in each codebook")
     parser.add_argument("--device", default=defaults.device)
     add_runner_arguments(parser)
 
@@ -106,6 +107,7 @@ def config_from(args: argparse.Namespace, scratch: str) -> FitJobConfig:
         frames_per_clip=args.frames_per_clip,
         max_frames=args.max_frames,
         iterations=args.iterations,
+        codes=args.codes,
         device=args.device,
         start_process=set_up_process,
     )

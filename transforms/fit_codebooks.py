@@ -15,7 +15,7 @@ from models.protocols import FloatArray
 from schemas import storage
 from schemas.elements import DeadLetter, Track
 from schemas.errors import ClipError
-from schemas.geometry import clip_samples
+from schemas.geometry import MAX_CODEBOOK_SIZE, clip_samples
 from schemas.names import clip_id
 from schemas.recipe import ModelSpec
 from schemas.records import ENCODED
@@ -42,12 +42,14 @@ class FitConfig:
         frames_per_clip: Most frames drawn from each.
         max_frames: Most frames fitted; what is too much is left out by a keyed draw.
         iterations: Rounds of k-means.
+        codes: Size of each codebook. Paper: 3.1 and 3.2.
         device: Where an encoder runs.
         progress: Folder of this machine to report progress to.
         start_process: Called once in each worker.
 
     Raises:
-        ValueError: A number is not positive.
+        ValueError: A number is not positive, the codes do not fit in uint16, or those of the lite
+            acoustic codec, half of which are the others' negatives, are an odd number.
     """
 
     kind: str
@@ -59,14 +61,19 @@ class FitConfig:
     frames_per_clip: int = 250
     max_frames: int = 300_000
     iterations: int = 20
+    codes: int = 1024
     device: str = "cpu"
     progress: str | None = None
     start_process: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("clip_seconds", "frames_per_clip", "max_frames", "iterations"):
+        for name in ("clip_seconds", "frames_per_clip", "max_frames", "iterations", "codes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
+        if self.codes > MAX_CODEBOOK_SIZE:
+            raise ValueError(f"codes must be at most {MAX_CODEBOOK_SIZE}, found {self.codes}")
+        if self.kind == "acoustic" and self.codes % 2:
+            raise ValueError(f"codes must be even, found {self.codes}")
 
     def load_fitter(self) -> Fitter:
         """Returns what fits the model. Raises as `models.fitting.load_fitter`."""
@@ -116,7 +123,9 @@ def fit_to_files(paths: Sequence[str], config: FitConfig) -> dict[str, int]:
     if len(frames) > config.max_frames:
         rng = generator(seed=config.seed, purpose="frames to fit", key="")
         frames = frames[np.sort(rng.choice(len(frames), config.max_frames, replace=False))]
-    tensors = config.load_fitter().fit(frames, seed=config.seed, iterations=config.iterations)
+    tensors = config.load_fitter().fit(
+        frames, seed=config.seed, iterations=config.iterations, codes=config.codes
+    )
     storage.put_bytes(config.output, save({k: v.contiguous() for k, v in tensors.items()}))
     return {"frames": len(frames), "tracks": len(arrays)}
 

@@ -183,7 +183,9 @@ def test_wrong_weights_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must be a tensor 'shapes'"):
         LiteAcousticCodec({"envelopes": tensors["envelopes"]})
     with pytest.raises(ValueError, match="envelopes must be of shape"):
-        LiteAcousticCodec({**tensors, "envelopes": tensors["envelopes"][:5]})
+        LiteAcousticCodec({**tensors, "envelopes": tensors["envelopes"][:, :5]})
+    with pytest.raises(ValueError, match=r"shapes must be of shape \(11, 4, None\)"):
+        LiteAcousticCodec({**tensors, "envelopes": tensors["envelopes"][:8]})
     with pytest.raises(ValueError, match="shapes must be finite"):
         LiteAcousticCodec({**tensors, "shapes": tensors["shapes"] * float("nan")})
     with pytest.raises(WeightsError, match="no weights at"):
