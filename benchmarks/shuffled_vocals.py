@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--held-out-songs", type=int, default=24)
+    parser.add_argument("--held-out-songs", type=int, default=48)
     parser.add_argument("--held-out-seconds", type=float, default=10.0)
     parser.add_argument("--temperature", type=float, default=Sampling.temperature)
     parser.add_argument("--at-once", type=int, default=2, help="processes side by side")
