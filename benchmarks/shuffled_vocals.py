@@ -2,16 +2,16 @@
 
     python -m benchmarks.shuffled_vocals --work study
 
-Songs of two tempi are composed and sung, codebooks are fitted to them, and they are prepared; then,
-for each seed, a model is trained on the dataset, and one on the same records with the vocals of
-other clips. Both are scored on the true pairs of held-out songs, and both accompany the sung stems
-of songs that are in no split, whose key and tempo are known. What the folder holds already is not
-made again.
+Songs are composed, sung and prepared; then, for each seed, a model is trained on the dataset, and
+one on the same records with the vocals of other clips. Both are scored on the true pairs of
+held-out songs, and both accompany the sung stems of songs that are in no split, whose key and
+tempo are known. What the folder holds already is not made again.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,34 +36,67 @@ from evaluation.tempo import estimate_tempo, tempo_agrees
 from models.registry import load_acoustic
 from schemas.manifest import read_manifest
 from schemas.recipe import ModelSpec
-from tests.trained import logged
 from training.accompanist import Accompanist, Sampling
+from training.generation import evaluation_mode
+from training.loader import LoaderConfig, ShardDataset
+from training.losses import token_losses
+from training.stages import stage_of
 from transforms.dsp.resample import resample
 from transforms.dsp.synth_score import PITCH_NAMES, Key
 
-TEMPI_BPM = (60, 150)
-"""Two seconds are whole beats of both, so that clips begin on one, as windows of theirs do."""
 KINDS = ("true vocals", "shuffled vocals")
 MEASURES = ("key", "tempo")
 
 
-def make_songs(folder: Path, *, songs: int, seconds: float, seed: int) -> Path:
+def make_songs(
+    folder: Path, *, songs: int, seconds: float, seed: int, tempi: Sequence[float]
+) -> Path:
     if not (folder / "songs.json").exists():
         flags = ("--songs", songs, "--seconds", seconds, "--seed", seed)
-        tempi = (word for tempo in TEMPI_BPM for word in ("--tempo", tempo))
-        singsong("demo-songs", "--output", folder, *flags, *tempi)
+        given = (word for tempo in tempi for word in ("--tempo", tempo))
+        singsong("demo-songs", "--output", folder, *flags, *given)
     return folder
 
 
-def fit_codebooks(songs: Path, folder: Path, *, codes: int) -> dict[str, Path]:
-    """Returns the files of codebooks for mixes and voices like those of the songs, by kind."""
-    files = {kind: folder / f"{kind}.safetensors" for kind in ("semantic", "acoustic")}
-    for kind, output in files.items():
-        if not output.exists():
-            music = (songs / "mixes", songs / "stems/*/vocals.flac")
-            flags = ("--codes", codes, "--max-frames", 100_000)
-            singsong("fit", kind, *music, "--output", output, *flags)
-    return files
+def code_models(
+    songs: Path, folder: Path, *, codes: int | None, coarse: int
+) -> dict[str, ModelSpec]:
+    """Returns the models behind the codes: ours, or as many codes fitted to mixes and voices."""
+    found = {}
+    for kind, options in {"semantic": "", "acoustic": f",coarse={coarse}"}.items():
+        source = ""
+        if codes is not None:
+            output = folder / f"{kind}.safetensors"
+            if not output.exists():
+                music = (songs / "mixes", songs / "stems/*/vocals.flac")
+                flags = ("--codes", codes, "--max-frames", 100_000)
+                singsong("fit", kind, *music, "--output", output, *flags)
+            source = f":{output}"
+        found[kind] = ModelSpec.parse(f"lite{source}{options}")
+    return found
+
+
+def held_out_nats(
+    run: Path, *, dataset: Path, models: dict[str, ModelSpec], steps: int
+) -> dict[str, float]:
+    """Returns the nats a code that a model leaves of the held-out records, by kind of code."""
+    torch.set_num_threads(1)
+    model = Accompanist.load(f"{run}/checkpoints/step-{steps:08}/model", **models).model
+    reading = LoaderConfig(batch_size=32, split=VALIDATION, shuffle=False, epochs=1)
+    data = ShardDataset(str(dataset), default_view(), reading)
+    stage = stage_of(data.featurizer)
+    parts = []
+    with torch.inference_mode(), evaluation_mode(model):
+        for batch in data:
+            source, target = stage.split(batch)
+            _, nats = token_losses(stage.target_logits(model, source, target), target, z_loss=0.0)
+            parts.append((nats, target >= stage.first_scored))
+    nats, coarse = (torch.cat(part) for part in zip(*parts, strict=True))
+    return {
+        "all": float(nats.mean()),
+        "semantic": float(nats[~coarse].mean()),
+        "coarse": float(nats[coarse].mean()),
+    }
 
 
 def agreement(audio: Any, rate_hz: int, song: dict[str, Any]) -> dict[str, float]:
@@ -131,30 +164,30 @@ def read_songs(folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--songs", type=int, default=1500)
-    parser.add_argument("--seconds", type=float, default=12.0, help="of a song to train on")
-    parser.add_argument("--clip-seconds", type=float, default=4.0)
-    parser.add_argument("--codes", type=int, default=256, help="fewer, less to learn")
+    parser.add_argument("--songs", type=int, default=640)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a song to train on")
+    parser.add_argument(
+        "--tempo", type=float, action="append", default=[], help="as in demo-songs: drawn if none"
+    )
+    parser.add_argument("--clip-seconds", type=float, default=2.0)
+    parser.add_argument("--codes", type=int, help="in codebooks fitted to the songs; none: ours")
     parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--held-out-songs", type=int, default=48)
+    parser.add_argument("--held-out-songs", type=int, default=24)
     parser.add_argument("--held-out-seconds", type=float, default=10.0)
     parser.add_argument("--temperature", type=float, default=Sampling.temperature)
     parser.add_argument("--at-once", type=int, default=2, help="processes side by side")
     args = parser.parse_args()
     work = args.work
-    songs = make_songs(work / "songs", songs=args.songs, seconds=args.seconds, seed=7)
-    held_out = make_songs(
+    compose = partial(make_songs, tempi=args.tempo)
+    songs = compose(work / "songs", songs=args.songs, seconds=args.seconds, seed=7)
+    held_out = compose(
         work / "held-out", songs=args.held_out_songs, seconds=args.held_out_seconds, seed=8
     )
-    codebooks = fit_codebooks(songs, work, codes=args.codes)
-    models = {
-        "acoustic": ModelSpec.parse(f"lite:{codebooks['acoustic']},coarse={args.coarse}"),
-        "semantic": ModelSpec.parse(f"lite:{codebooks['semantic']}"),
-    }
+    models = code_models(songs, work, codes=args.codes, coarse=args.coarse)
     dataset = work / "dataset"
     singsong(
         *("prepare", songs / "mixes", "--output", dataset, "--clip-seconds", args.clip_seconds),
@@ -180,37 +213,38 @@ def main() -> None:
         },
         at_once=args.at_once,
     )
+    score = partial(held_out_nats, dataset=dataset, models=models, steps=args.steps)
     play = partial(accompanied, songs=held_out, models=models, temperature=args.temperature)
     with ProcessPoolExecutor(args.at_once) as pool:
-        played = dict(zip(runs, pool.map(play, runs.values()), strict=True))
+        nats = pool.map(score, runs.values())
+        played = pool.map(play, runs.values())
         ceiling = pool.submit(through_codec, models["acoustic"], songs=held_out).result()
+        figures = {
+            run: [*of_codes.values(), *_means(rows)]
+            for run, of_codes, rows in zip(runs, nats, played, strict=True)
+        }
 
     clips = read_manifest(str(dataset)).splits[VALIDATION]["clips"]
-    print(f"NLL of {clips} held-out clips; agreement on {args.held_out_songs} songs\n")
-    print("| | seed | nats, all codes | nats, coarse codes | key agreement | tempo agreement |")
-    print("|---|---|---|---|---|---|")
-    for (kind, seed), run in runs.items():
-        nats = [logged(run, f"validation/{metric}")[args.steps] for metric in ("loss", "nll")]
-        print(_line(f"{kind} | {seed}", [*nats, *_means(played[kind, seed])]))
+    print(f"Nats a code of {clips} held-out clips; agreement on {args.held_out_songs} songs\n")
+    print("| trained on | seed | all codes | semantic codes | coarse codes | key | tempo |")
+    print("|---|---|---|---|---|---|---|")
+    for (kind, seed), values in figures.items():
+        print(_line(f"{kind} | {seed}", values))
     for kind in KINDS:
-        every = [row for (other, _), rows in played.items() if other == kind for row in rows]
-        nats = [
-            np.mean([logged(runs[kind, seed], f"validation/{metric}")[args.steps]
-                     for seed in range(args.seeds)])
-            for metric in ("loss", "nll")
-        ]  # fmt: skip
-        print(_line(f"{kind} | mean", [*nats, *_means(every)]))
+        of_kind = [values for (other, _), values in figures.items() if other == kind]
+        print(_line(f"{kind} | mean", np.mean(of_kind, axis=0)))
     unigram = unigram_nats(dataset, default_view())
-    print(f"| unigram | | {unigram['loss']:.3f} | {unigram['nll']:.3f} | | |")
-    key, tempo = _means(ceiling)
-    print(f"| the true instrumental, coarse codes | | | | {key:.3f} | {tempo:.3f} |")
+    values = " | ".join(f"{unigram[name]:.3f}" for name in ("loss", "semantic", "nll"))
+    print(f"| nothing (unigram) | | {values} | | |")
+    values = " | ".join(f"{value:.3f}" for value in _means(ceiling))
+    print(f"| the true instrumental, from its coarse codes | | | | | {values} |")
 
 
 def _means(rows: list[dict[str, float]]) -> list[float]:
     return [float(np.mean([row[measure] for row in rows])) for measure in MEASURES]
 
 
-def _line(name: str, values: list[float]) -> str:
+def _line(name: str, values: Iterable[float]) -> str:
     return f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |"
 
 

@@ -112,7 +112,7 @@ def unigram_nats(dataset: Path, view: Featurization) -> dict[str, float]:
 
     Returns:
         The cross-entropy of the held-out records, under the names of the trainer's metrics: `loss`
-        is the mean of all targets, `nll` that of the coarse ones.
+        is the mean of all targets, `nll` that of the coarse ones, `semantic` of the others.
     """
     train, held_out = (_targets(dataset, view, split) for split in (TRAIN, VALIDATION))
     sequence = view.of(read_manifest(str(dataset))).target_tokens
@@ -121,7 +121,12 @@ def unigram_nats(dataset: Path, view: Featurization) -> dict[str, float]:
         here = np.all(sequence.ranges == (first, last), axis=1)
         counts = 1 + np.bincount(train[:, here].ravel() - first, minlength=last - first)
         nats[:, here] = -np.log(counts / counts.sum())[held_out[:, here] - first]
-    return {"loss": float(nats.mean()), "nll": float(nats[:, sequence.semantic_length :].mean())}
+    semantic, coarse = np.split(nats, [sequence.semantic_length], axis=1)
+    return {
+        "loss": float(nats.mean()),
+        "semantic": float(semantic.mean()),
+        "nll": float(coarse.mean()),
+    }
 
 
 def default_view() -> Featurization:

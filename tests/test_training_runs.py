@@ -69,8 +69,10 @@ def test_unigrams_are_counted_by_hand(data: Path) -> None:
         for row in batches["validation"].tolist()
     ]
     found = unigram_nats(data, VIEW)
+    semantic = [row[: sequence.semantic_length] for row in nats]
     coarse = [row[sequence.semantic_length :] for row in nats]
     assert found["loss"] == pytest.approx(sum(map(sum, nats)) / sum(map(len, nats)))
+    assert found["semantic"] == pytest.approx(sum(map(sum, semantic)) / sum(map(len, semantic)))
     assert found["nll"] == pytest.approx(sum(map(sum, coarse)) / sum(map(len, coarse)))
 
 
