@@ -82,11 +82,21 @@ def _list_local(path: str) -> Iterator[SourceFile]:
         if not os.path.isdir(match):
             yield _source_file(match)
             continue
-        for folder, folders, names in os.walk(match):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith("."):
-                    yield _source_file(os.path.join(folder, name))
+        yield from map(_source_file, _walk(match))
+
+
+def _walk(top: str) -> Iterator[str]:
+    """Yields the files below a folder, and below what links to folders point to, each once."""
+    entered = {os.path.realpath(top)}
+    for folder, folders, names in os.walk(top, followlinks=True):
+        inside = sorted(name for name in folders if not name.startswith("."))
+        folders.clear()
+        for name in inside:
+            target = os.path.realpath(os.path.join(folder, name))
+            if target not in entered:
+                entered.add(target)
+                folders.append(name)
+        yield from (os.path.join(folder, n) for n in sorted(names) if not n.startswith("."))
 
 
 def _source_file(path: str) -> SourceFile:

@@ -41,10 +41,14 @@ def test_files_and_globs_are_inputs_too(folder: Path) -> None:
     assert names(folder / ".e.wav") == [".e.wav"]
 
 
-def test_links_to_files_count_and_links_to_folders_make_no_loop(folder: Path) -> None:
+def test_links_are_followed_and_make_no_loop(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "g.wav").write_bytes(b"g")
     os.symlink(folder, folder / "loop")
     os.symlink(folder / "b.wav", folder / "z.wav")
-    assert names(folder) == ["a.mp3", "b.wav", "f [live].ogg", "z.wav", "c.flac"]
+    os.symlink(folder / "deep" / "er", folder / "deep" / "again")
+    os.symlink(tmp_path / "elsewhere", folder / "linked")
+    assert names(folder) == ["a.mp3", "b.wav", "f [live].ogg", "z.wav", "c.flac", "g.wav"]
 
 
 @pytest.mark.parametrize("url", ["nowhere", "*.opus", "memory://nowhere", "memory://nowhere/*.wav"])
