@@ -189,13 +189,71 @@ class Accompanist:
         Paper: 3.3 and 6: the noise of training, windows of 10 s every 5 s, prompted by what was
             generated before; the vocals themselves never pass through the codec.
         """
-        _check_vocals(vocals)
+        windows = self._windows(vocals, sample_rate_hz)
+        return self._played(
+            windows[:, None].repeat(len(seeds), axis=1),
+            samples=len(vocals),
+            sample_rate_hz=sample_rate_hz,
+            seeds=seeds,
+            sampling=sampling,
+            on_token=on_token,
+        )
+
+    def accompany_each(
+        self,
+        vocals: Sequence[FloatArray],
+        *,
+        sample_rate_hz: int,
+        seeds: Sequence[int],
+        sampling: Sampling = DEFAULT_SAMPLING,
+        on_token: Callable[[], None] | None = None,
+    ) -> FloatArray:
+        """Returns an instrumental for each of many singers at once, as fills a GPU.
+
+        Args:
+            vocals: float32 [samples] each, all of one length.
+            sample_rate_hz: Their rate.
+            seeds: One for each singer.
+            sampling: As in `accompany`.
+            on_token: As in `accompany`.
+
+        Returns:
+            float32 [singers, samples] at the rate of the vocals.
+
+        Raises:
+            ValueError: As `accompany`, or lengths differ, or there is not one seed for each singer.
+
+        Paper: As `accompany`.
+        """
+        lengths = {len(voice) for voice in vocals}
+        if len(lengths) != 1 or len(vocals) != len(seeds):
+            raise ValueError(
+                f"each singer needs a seed and the same number of samples, found {len(vocals)} "
+                f"singers, {len(seeds)} seeds, lengths {sorted(lengths)}"
+            )
+        return self._played(
+            np.stack([self._windows(voice, sample_rate_hz) for voice in vocals], axis=1),
+            samples=lengths.pop(),
+            sample_rate_hz=sample_rate_hz,
+            seeds=seeds,
+            sampling=sampling,
+            on_token=on_token,
+        )
+
+    def _played(
+        self,
+        windows: TokenArray,
+        *,
+        samples: int,
+        sample_rate_hz: int,
+        seeds: Sequence[int],
+        sampling: Sampling,
+        on_token: Callable[[], None] | None,
+    ) -> FloatArray:
+        """Returns float32 [rows, samples] for windows of vocals, int64 [windows, rows, tokens]."""
         codes = accompany_codes(
             self.model,
-            [
-                np.repeat(window[None], len(seeds), 0)
-                for window in self._windows(vocals, sample_rate_hz)
-            ],
+            list(windows),
             vocabulary=self.provenance.vocabulary,
             layout=self._layout,
             seeds=seeds,
@@ -205,12 +263,9 @@ class Accompanist:
         acoustic = self._completed(codes.coarse, seeds, sampling)
         audio = self.acoustic.decode(acoustic.astype(np.uint16))
         rate_hz = self.acoustic.geometry.sample_rate_hz
-        samples = min(audio.shape[1], -(-len(vocals) * rate_hz // sample_rate_hz))
-        heard = resample(audio[:, :samples], from_hz=rate_hz, to_hz=sample_rate_hz)
-        result = np.zeros((len(seeds), len(vocals)), np.float32)
-        length = min(len(vocals), heard.shape[1])
-        result[:, :length] = heard[:, :length]
-        return result
+        audio = audio[:, : -(-samples * rate_hz // sample_rate_hz)]
+        heard = resample(audio, from_hz=rate_hz, to_hz=sample_rate_hz)[:, :samples]
+        return np.pad(heard, [(0, 0), (0, samples - heard.shape[1])])
 
     def _completed(self, coarse: TokenArray, seeds: Sequence[int], how: Sampling) -> TokenArray:
         if self.fine is None:
@@ -234,7 +289,8 @@ class Accompanist:
         return len(window_starts(max(1, round(seconds * _TICKS_HZ)), window=size, hop=hop))
 
     def _windows(self, vocals: FloatArray, sample_rate_hz: int) -> TokenArray:
-        """Returns what the model reads of each window, int64 [windows, positions]."""
+        """Returns what the model reads of each window, int64 [windows, tokens]."""
+        _check_vocals(vocals)
         windows = self._count_windows(len(vocals) / sample_rate_hz)
         key = hashlib.sha256(vocals.tobytes()).hexdigest()
         audio = {

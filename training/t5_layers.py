@@ -21,27 +21,24 @@ _TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a standard normal distribution cut off at two."""
 
 
-def sinusoids(first: int, count: int, *, width: int, device: torch.device) -> torch.Tensor:
+def sinusoids(positions: torch.Tensor, *, width: int) -> torch.Tensor:
     """Returns the fixed embeddings of positions.
 
     Args:
-        first: The first position.
-        count: How many.
+        positions: Integers [positions].
         width: Size of an embedding; even, at least 4.
-        device: Where to.
 
     Returns:
-        float32 [count, width]: sines in the first half, cosines in the second.
+        float32 [positions, width]: sines in the first half, cosines in the second.
 
     Paper: 4.4, fixed sinusoidal positions. Default: the form of MT3, whose authors these are: the
         wavelengths go from 2 pi to 20000 pi.
 
-    >>> sinusoids(0, 1, width=4, device=torch.device("cpu")).tolist()
+    >>> sinusoids(torch.tensor([0]), width=4).tolist()
     [[0.0, 0.0, 1.0, 1.0]]
     """
     half = width // 2
-    exponents = torch.arange(half, device=device, dtype=torch.float64) / (half - 1)
-    positions = torch.arange(first, first + count, device=device, dtype=torch.float64)
+    exponents = torch.arange(half, device=positions.device, dtype=torch.float64) / (half - 1)
     angles = positions[:, None] * torch.exp(-math.log(1e4) * exponents)
     return torch.cat([angles.sin(), angles.cos()], -1).float()
 
@@ -177,10 +174,12 @@ class SingsongStack(T5xInitialised, T5Stack):
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
         if not self.config.relative_positions:
-            first = 0 if past_key_values is None else int(past_key_values.get_seq_length())
             _, count, width = inputs_embeds.shape
-            positions = sinusoids(first, count, width=width, device=inputs_embeds.device)
-            inputs_embeds = inputs_embeds + positions.to(inputs_embeds.dtype)
+            read = 0 if past_key_values is None else past_key_values.get_seq_length()
+            positions = read + torch.arange(count, device=inputs_embeds.device)
+            inputs_embeds = inputs_embeds + sinusoids(positions, width=width).to(
+                inputs_embeds.dtype
+            )
         return super().forward(
             inputs_embeds=inputs_embeds, past_key_values=past_key_values, **kwargs
         )

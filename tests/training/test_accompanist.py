@@ -53,6 +53,19 @@ def test_a_seed_is_an_accompaniment(accompanist: Accompanist) -> None:
     assert not np.array_equal(both[0], both[1])
 
 
+def test_many_singers_at_once_are_accompanied_as_each_alone(accompanist: Accompanist) -> None:
+    singers = [melody(1.2), 0.5 * melody(1.2)[::-1].copy()]
+    how = {"sample_rate_hz": 16000, "seeds": [3, 4]}
+    both = accompanist.accompany_each(singers, **how)
+    for voice, seed, heard in zip(singers, (3, 4), both, strict=True):
+        [alone] = accompanist.accompany(voice, sample_rate_hz=16000, seeds=[seed])
+        np.testing.assert_allclose(heard, alone, atol=1e-6)
+    with pytest.raises(ValueError, match=r"2 singers, 2 seeds, lengths \[15000, 19200\]"):
+        accompanist.accompany_each([singers[0], singers[1][:15000]], **how)
+    with pytest.raises(ValueError, match="0 singers, 2 seeds"):
+        accompanist.accompany_each([], **how)
+
+
 def test_silence_is_accompanied(accompanist: Accompanist) -> None:
     silence = np.zeros(16000, np.float32)
     assert np.isfinite(accompanist.accompany(silence, sample_rate_hz=16000)).all()

@@ -44,7 +44,7 @@ def test_an_unknown_preset_is_refused() -> None:
 
 
 def test_sinusoids_are_those_of_a_plain_loop() -> None:
-    found = sinusoids(7, 3, width=6, device=torch.device("cpu"))
+    found = sinusoids(torch.arange(7, 10), width=6)
     for row, position in enumerate((7, 8, 9)):
         for index in range(3):
             angle = position * math.exp(-math.log(1e4) * index / 2)
