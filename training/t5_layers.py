@@ -10,6 +10,7 @@ from torch import nn
 from transformers import initialization as init
 from transformers.models.t5.modeling_t5 import (
     T5Attention,
+    T5Block,
     T5LayerCrossAttention,
     T5LayerNorm,
     T5LayerSelfAttention,
@@ -183,6 +184,16 @@ class SingsongStack(T5xInitialised, T5Stack):
         return super().forward(
             inputs_embeds=inputs_embeds, past_key_values=past_key_values, **kwargs
         )
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Compiles the layers of a model when they are first used: one stands for all that are alike.
+
+    As a whole a model takes longer to compile the deeper it is, and runs no faster.
+    """
+    for module in model.modules():
+        if isinstance(module, T5Block):
+            module.compile(dynamic=False)
 
 
 def _draw_kernel(linear: nn.Linear, *, divided_by: float = 1.0) -> None:

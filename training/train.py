@@ -39,6 +39,7 @@ from training.processes import Processes, joined_processes
 from training.provenance import Provenance
 from training.stages import Tensors, stage_of
 from training.starting_point import new_or_saved_model, resume_point
+from training.t5_layers import compile_layers
 from training.throughput import Throughput, peak_flops, training_flops
 from training.train_config import TrainConfig
 from transforms.dsp.seeds import generator
@@ -135,7 +136,9 @@ class Trainer:
         if config.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
         if config.compiled:
-            self.model.compile()
+            compile_layers(self.model)
+        if self.dtype == torch.bfloat16:  # in which the logits alone are float32, as a TPU's
+            torch.backends.cuda.matmul.allow_tf32 = True
         if processes.count > 1:
             self.replica = DistributedDataParallel(self.model)
         self.throughput = Throughput(

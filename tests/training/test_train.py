@@ -3,11 +3,13 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -79,6 +81,38 @@ def test_accumulating_and_checkpointing_change_nothing_but_memory(
     expected = logged(tmp_path / "whole", "train/loss")
     for name in ("pieces", "thrifty"):
         assert logged(tmp_path / name, "train/loss") == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_compiling_changes_nothing_but_speed(
+    data: Path, tmp_path: Path, give_up: Callable[[str], NoReturn]
+) -> None:
+    """One step with gradients, and an evaluation, of layers that torch compiled."""
+    if shutil.which("g++") is None:
+        give_up("torch.compile needs a C++ compiler on a CPU")
+    how = {"dropout": 0.0, "steps": 2, "evaluate_every": 2}
+    plain, compiled = (quick_config(data, tmp_path / name, **how) for name in ("plain", "compiled"))
+    train(plain)
+    train(replace(compiled, compiled=True))
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+    for tag in ("train/loss", "validation/nll"):
+        expected = logged(tmp_path / "plain", tag)
+        assert logged(tmp_path / "compiled", tag) == pytest.approx(expected, rel=1e-4)
+    assert weights(tmp_path / "compiled").keys() == weights(tmp_path / "plain").keys()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_cuda_trains_as_the_cpu_does(data: Path, tmp_path: Path, dtype: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    how = {"dropout": 0.0, "evaluate_every": 6}
+    train(quick_config(data, tmp_path / "cpu", **how))
+    train(quick_config(data, tmp_path / "cuda", **how, device="cuda", dtype=dtype))
+    near = {"float32": 1e-4, "bfloat16": 1e-2}[dtype]
+    for tag in ("train/loss", "validation/nll"):
+        expected = logged(tmp_path / "cpu", tag)
+        assert logged(tmp_path / "cuda", tag) == pytest.approx(expected, rel=near)
 
 
 def test_dropout_is_on(data: Path, tmp_path: Path) -> None:
