@@ -1,0 +1,210 @@
+"""Measures the accompaniment model on a GPU: training, eager and compiled, and generation.
+
+    python -m benchmarks.gpu --data DATASET
+
+DATASET has clips of 10 s, as `singsong prepare` makes them. Batches grow until the memory is full.
+Training goes through the trainer's own update, optimiser included, in bfloat16; its last line reads
+the dataset for every batch, to show whether the GPU waits. Generation draws a whole window with the
+codes of the vocals given, in float32; `transformers`' own `generate` of the same model, with its
+cache, is the peer, timed over the first tokens.
+"""
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from training.accompaniment_model import AccompanimentModel
+from training.decoding import FREE, sample_tokens
+from training.generation import evaluation_mode
+from training.presets import ACCOMPANIMENT
+from training.processes import joined_processes
+from training.throughput import peak_flops, training_flops
+from training.train import Trainer
+from training.train_config import TrainConfig
+from training.vocabulary import SOS
+
+UPDATES = 5
+PEER_TOKENS = 128
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Returns how long work takes on the GPU, and on the CPU that waits for it."""
+    torch.cuda.synchronize()
+    since = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - since
+
+
+@contextmanager
+def new_trainer(config: TrainConfig) -> Iterator[Trainer]:
+    """Yields a trainer, and gives its memory back."""
+    with (
+        tempfile.TemporaryDirectory() as output,
+        joined_processes(config.device) as processes,
+    ):
+        config = replace(config, output=output)
+        yield Trainer(config, processes, resume=False, extra_metrics={})
+    torch._dynamo.reset()
+    torch.cuda.empty_cache()
+
+
+class TrainingBenchmark:
+    """Updates of one trainer with batches of many sizes."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.batches: Any = iter(trainer.data)
+        self.batch = next(self.batches)
+        self.flops = training_flops(trainer.stage, trainer.model.config)
+        self.peak = peak_flops(trainer.processes.device, trainer.dtype, 1)
+        self.tokens = sum(trainer.stage.lengths)
+
+    def updates_per_s(self, size: int) -> float | None:
+        """Returns updates per second with batches of a size; None if it does not fit."""
+        trainer = self.trainer
+        batch = {name: values[:size] for name, values in self.batch.items()}
+        trainer.config = replace(trainer.config, batch_size=size, micro_batch_size=size)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            for _ in range(2):
+                trainer.update(batch)
+            return UPDATES / seconds(lambda: [trainer.update(batch) for _ in range(UPDATES)])
+        except torch.OutOfMemoryError:
+            trainer.optimizer.zero_grad()
+            return None
+
+    def line(self, name: str, size: int) -> bool:
+        """Prints a line of the table; returns whether the size fits."""
+        rate = self.updates_per_s(size)
+        if rate is None:
+            print(f"| {name} | {size} | does not fit | | | |", flush=True)
+            return False
+        self.print_line(name, size, rate)
+        return True
+
+    def print_line(self, name: str, size: int, updates_per_s: float) -> None:
+        clips = updates_per_s * size
+        mfu = f"{clips * self.flops / self.peak:.1%}" if self.peak else "unknown"
+        memory = torch.cuda.max_memory_allocated() / 2**30
+        cells = (f"{clips:.1f}", f"{clips * self.tokens:,.0f}", mfu, f"{memory:.1f}")
+        print(f"| {name} | {size} | {' | '.join(cells)} |", flush=True)
+
+    def optimizer_share(self, size: int) -> float:
+        """Returns the part of an update that the optimiser takes; its gradients are there."""
+        trainer = self.trainer
+        whole = seconds(lambda: trainer.update({k: v[:size] for k, v in self.batch.items()}))
+        return seconds(trainer.optimizer.step) / whole
+
+
+def measure_eager(config: TrainConfig, sizes: list[int]) -> int:
+    """Prints a line for each size and returns the largest that fits."""
+    with new_trainer(config) as trainer:
+        bench = TrainingBenchmark(trainer)
+        return list(itertools.takewhile(lambda size: bench.line("eager", size), sizes))[-1]
+
+
+def measure_compiled(config: TrainConfig, size: int) -> None:
+    """Prints the lines of the compiled model."""
+    with new_trainer(replace(config, compiled=True)) as trainer:
+        bench = TrainingBenchmark(trainer)
+        compiling = seconds(lambda: bench.updates_per_s(size))
+        bench.line("compiled", size)
+        reading = seconds(lambda: [trainer.update(next(bench.batches)) for _ in range(UPDATES)])
+        bench.print_line("compiled, reading the dataset", size, UPDATES / reading)
+        optimizer = bench.optimizer_share(size)
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            trainer.update({name: values[:size] for name, values in bench.batch.items()})
+    print(f"\nTo compile took {compiling:.0f} s. The optimiser is {optimizer:.1%} of an update.")
+    print("All attention ran as flash attention, with every other kernel forbidden.", flush=True)
+
+
+@torch.no_grad()
+def draw_window(model: Any, stage: Any, ranges: Any, batch: int) -> torch.Tensor:
+    given, drawn = stage.lengths
+    source = torch.randint(2, 1000, (batch, given), device="cuda")
+    return sample_tokens(
+        model,
+        forced=torch.full((batch, drawn), FREE, device="cuda"),
+        ranges=ranges,
+        uniforms=torch.from_numpy(np.random.default_rng(0).random((batch, drawn))),
+        temperature=0.85,
+        encoded=model.encoder(input_ids=source).last_hidden_state,
+    )
+
+
+def generate_as_transformers(model: AccompanimentModel, stage: Any, batch: int) -> torch.Tensor:
+    source = torch.randint(2, 1000, (batch, stage.lengths[0]), device="cuda")
+    tokens: torch.Tensor = model.generate(
+        input_ids=source,
+        decoder_start_token_id=SOS,
+        do_sample=True,
+        top_k=0,
+        temperature=0.85,
+        min_new_tokens=PEER_TOKENS,
+        max_new_tokens=PEER_TOKENS,
+    )
+    return tokens
+
+
+def measure_generation(config: TrainConfig, sizes: list[int]) -> None:
+    """Prints the table of generation."""
+    print("\n| batch | tokens/s | transformers' generate | ratio |\n|---|---|---|---|")
+    with new_trainer(config) as trainer, evaluation_mode(trainer.model):
+        stage, ranges = trainer.stage, trainer.data.featurizer.target_tokens.ranges
+        for batch in sizes:
+            ours = (
+                batch
+                * len(ranges)
+                / seconds(lambda batch=batch: draw_window(trainer.model, stage, ranges, batch))
+            )
+            generate_as_transformers(trainer.model, stage, 1)
+            theirs = (
+                batch
+                * PEER_TOKENS
+                / seconds(lambda batch=batch: generate_as_transformers(trainer.model, stage, batch))
+            )
+            print(f"| {batch} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f}x |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data", required=True, metavar="DATASET")
+    parser.add_argument("--preset", choices=sorted(ACCOMPANIMENT), default="base")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 16, 32, 48, 64, 96, 128])
+    parser.add_argument("--generate", type=int, nargs="+", default=[1, 8, 64])
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("This needs a CUDA device.")
+    largest = max(args.batch_sizes)
+    config = TrainConfig(
+        stage="accompaniment",
+        data=args.data,
+        output="",
+        preset=args.preset,
+        batch_size=largest,
+        micro_batch_size=largest,
+        evaluate_every=0,
+        device="cuda",
+    )
+    name = torch.cuda.get_device_name()
+    print(f"{name}, torch {torch.__version__}, {args.preset}, S-SA, bfloat16\n")
+    print("| | clips | clips/s | tokens/s | of the peak | peak GiB |\n|---|---|---|---|---|---|")
+    largest = measure_eager(config, args.batch_sizes)
+    measure_compiled(replace(config, batch_size=largest, micro_batch_size=largest), largest)
+    measure_generation(config, args.generate)
+
+
+if __name__ == "__main__":
+    main()
