@@ -6,7 +6,6 @@ instrumental = accompanist.accompany(vocals, sample_rate_hz=48000, seeds=[0, 1])
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,22 +17,18 @@ from models.protocols import AcousticCodec, SemanticEncoder
 from models.registry import load_acoustic, load_semantic
 from models.weights import load_pretrained, tensors_sha256
 from schemas import storage
-from schemas.geometry import clip_samples
 from schemas.recipe import ModelSpec
 from training.accompaniment_model import AccompanimentModel
 from training.checkpoints import find_model
 from training.fine_model import FineModel
-from training.generation import accompany_codes, fine_codes
+from training.generation import accompany_codes, fine_codes, fine_steps
 from training.provenance import Provenance, read_provenance
-from training.song_windows import WindowLayout, window_starts
 from training.vocabulary import TokenArray
-from transforms.dsp.noise import add_noise
+from training.vocal_windows import VocalWindows
 from transforms.dsp.resample import resample
 
 FloatArray = npt.NDArray[np.float32]
 _IS_FINE = "crop_seconds"
-_TICKS_HZ = 1000
-"""What windows are counted in; the sample rates of codec, encoder and vocals differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,25 +137,26 @@ class Accompanist:
         return tensors_sha256({k: v.cpu() for k, v in tensors.items()}, settings=weights)
 
     @property
-    def window_seconds(self) -> float:
-        """Length of a window, that of a training clip."""
-        return self.provenance.clip_seconds
+    def windows(self) -> VocalWindows:
+        """What is read of vocals."""
+        return VocalWindows(
+            provenance=self.provenance, acoustic=self.acoustic, semantic=self.semantic
+        )
 
-    @property
-    def hop_seconds(self) -> float:
-        """How far apart windows start: about half their length, in whole frames.
-
-        Paper: 6: 5 s of 10 s.
-        """
-        return self._layout.coarse_hop / self.acoustic.geometry.frame_rate_hz
-
-    def tokens_to_draw(self, samples: int, *, sample_rate_hz: int) -> int:
-        """Returns how often `on_token` will be called for vocals of a length."""
-        windows = self._count_windows(samples / sample_rate_hz)
-        layout = self._layout
-        coarse = self.provenance.vocabulary.coarse_codebooks
-        new = layout.semantic_hop + layout.coarse_hop * coarse
-        return layout.semantic_frames + layout.coarse_frames * coarse + (windows - 1) * new
+    def tokens_to_draw(self, samples: int, *, sample_rate_hz: int, seeds: int = 1) -> int:
+        """Returns how often `on_token` will be called for so many accompaniments of vocals."""
+        layout, codebooks = self.windows.layout, self.provenance.vocabulary.coarse_codebooks
+        windows = self.windows.count(samples, sample_rate_hz=sample_rate_hz)
+        drawn = layout.free_tokens(windows, codebooks=codebooks)
+        if self.fine is None:
+            return drawn
+        _, provenance = self.fine
+        return drawn + fine_steps(
+            layout.frames(windows),
+            rows=seeds,
+            vocabulary=provenance.fine_vocabulary,
+            chunk_frames=provenance.chunk_frames,
+        )
 
     def accompany(
         self,
@@ -178,7 +174,7 @@ class Accompanist:
             sample_rate_hz: Its rate.
             seeds: One for each instrumental that is wanted; the same seed gives the same one.
             sampling: How codes are drawn.
-            on_token: Called after each position that the accompaniment model draws.
+            on_token: Called after each position that a model draws.
 
         Returns:
             float32 [seeds, samples] at the rate of the vocals.
@@ -189,7 +185,7 @@ class Accompanist:
         Paper: 3.3 and 6: the noise of training, windows of 10 s every 5 s, prompted by what was
             generated before; the vocals themselves never pass through the codec.
         """
-        windows = self._windows(vocals, sample_rate_hz)
+        windows = self.windows.tokens(vocals, sample_rate_hz=sample_rate_hz)
         return self._played(
             windows[:, None].repeat(len(seeds), axis=1),
             samples=len(vocals),
@@ -232,7 +228,10 @@ class Accompanist:
                 f"singers, {len(seeds)} seeds, lengths {sorted(lengths)}"
             )
         return self._played(
-            np.stack([self._windows(voice, sample_rate_hz) for voice in vocals], axis=1),
+            np.stack(
+                [self.windows.tokens(voice, sample_rate_hz=sample_rate_hz) for voice in vocals],
+                axis=1,
+            ),
             samples=lengths.pop(),
             sample_rate_hz=sample_rate_hz,
             seeds=seeds,
@@ -255,85 +254,28 @@ class Accompanist:
             self.model,
             list(windows),
             vocabulary=self.provenance.vocabulary,
-            layout=self._layout,
+            layout=self.windows.layout,
             seeds=seeds,
             temperature=sampling.temperature,
             on_token=on_token,
         )
-        acoustic = self._completed(codes.coarse, seeds, sampling)
+        acoustic = codes.coarse
+        if self.fine is not None:
+            model, provenance = self.fine
+            acoustic = fine_codes(
+                model,
+                acoustic,
+                vocabulary=provenance.fine_vocabulary,
+                seeds=seeds,
+                chunk_frames=provenance.chunk_frames,
+                temperature=sampling.fine_temperature,
+                on_token=on_token,
+            )
         audio = self.acoustic.decode(acoustic.astype(np.uint16))
         rate_hz = self.acoustic.geometry.sample_rate_hz
         audio = audio[:, : -(-samples * rate_hz // sample_rate_hz)]
         heard = resample(audio, from_hz=rate_hz, to_hz=sample_rate_hz)[:, :samples]
         return np.pad(heard, [(0, 0), (0, samples - heard.shape[1])])
-
-    def _completed(self, coarse: TokenArray, seeds: Sequence[int], how: Sampling) -> TokenArray:
-        if self.fine is None:
-            return coarse
-        model, provenance = self.fine
-        return fine_codes(
-            model,
-            coarse,
-            vocabulary=provenance.fine_vocabulary,
-            seeds=seeds,
-            chunk_frames=provenance.chunk_frames,
-            temperature=how.fine_temperature,
-        )
-
-    @property
-    def _layout(self) -> WindowLayout:
-        return self.provenance.window_layout()
-
-    def _count_windows(self, seconds: float) -> int:
-        size, hop = (round(x * _TICKS_HZ) for x in (self.window_seconds, self.hop_seconds))
-        return len(window_starts(max(1, round(seconds * _TICKS_HZ)), window=size, hop=hop))
-
-    def _windows(self, vocals: FloatArray, sample_rate_hz: int) -> TokenArray:
-        """Returns what the model reads of each window, int64 [windows, tokens]."""
-        _check_vocals(vocals)
-        windows = self._count_windows(len(vocals) / sample_rate_hz)
-        key = hashlib.sha256(vocals.tobytes()).hexdigest()
-        audio = {
-            rate_hz: self._cut(vocals, windows, from_hz=sample_rate_hz, to_hz=rate_hz, key=key)
-            for rate_hz in {
-                self.acoustic.geometry.sample_rate_hz,
-                self.semantic.geometry.sample_rate_hz,
-            }
-        }
-        return self.provenance.source_tokens(
-            semantic=self.semantic.encode(audio[self.semantic.geometry.sample_rate_hz]),
-            acoustic=self.acoustic.encode(audio[self.acoustic.geometry.sample_rate_hz]),
-        )
-
-    def _cut(
-        self, vocals: FloatArray, windows: int, *, from_hz: int, to_hz: int, key: str
-    ) -> FloatArray:
-        """Returns windows of the vocals with the noise of training, float32 [windows, samples]."""
-        size = clip_samples(self.window_seconds, to_hz)
-        hop = round(self.hop_seconds * to_hz)
-        audio = resample(vocals, from_hz=from_hz, to_hz=to_hz)[: hop * (windows - 1) + size]
-        padded = np.zeros(hop * (windows - 1) + size, np.float32)
-        padded[: len(audio)] = audio
-        encode = self.provenance.recipe["encode"]
-        sigma = encode["noise_sigma"] if self.provenance.view["noisy"] else 0.0
-        return np.stack(
-            [
-                add_noise(
-                    padded[index * hop : index * hop + size],
-                    sigma=sigma,
-                    seed=encode["noise_seed"],
-                    clip_id=f"{key} window {index}",
-                )
-                for index in range(windows)
-            ]
-        )
-
-
-def _check_vocals(vocals: FloatArray) -> None:
-    if vocals.ndim != 1 or not len(vocals):
-        raise ValueError(f"vocals must be [samples], found {list(vocals.shape)}")
-    if not np.isfinite(vocals).all():
-        raise ValueError("the vocals have samples that are NaN or infinite")
 
 
 def _load_fine(place: str, provenance: Provenance, device: str) -> tuple[FineModel, Provenance]:

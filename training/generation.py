@@ -122,10 +122,7 @@ def fine_codes(
         )
     rows, frames, _ = coarse.shape
     fine = np.empty((rows, frames, vocabulary.fine.codebooks), np.int64)
-    whole = frames - frames % chunk_frames
-    for start, end, size in ((0, whole, chunk_frames), (whole, frames, frames - whole)):
-        if start == end:
-            continue
+    for start, end, size in _chunks(frames, chunk_frames):
         given = coarse[:, start:end].reshape(-1, size, vocabulary.coarse_codebooks)
         keys = [(seed, f"frame {at}") for seed in seeds for at in range(start, end, size)]
         ranges = vocabulary.ranges(size)
@@ -146,6 +143,27 @@ def fine_codes(
     return np.concatenate([coarse.astype(np.int64), fine], -1)
 
 
+def fine_steps(
+    frames: int,
+    *,
+    rows: int,
+    vocabulary: FineVocabulary,
+    chunk_frames: int = 150,
+    batch_chunks: int = 16,
+) -> int:
+    """Returns how often `fine_codes` calls `on_token` for so many rows of so many frames.
+
+    >>> vocabulary = FineVocabulary(codebooks=3, coarse_codebooks=2, codebook_size=8)
+    >>> fine_steps(7, rows=2, vocabulary=vocabulary, chunk_frames=3, batch_chunks=2)
+    7
+    """
+    batches = (
+        (-(-rows * (end - start) // size // batch_chunks), size)
+        for start, end, size in _chunks(frames, chunk_frames)
+    )
+    return sum(count * size for count, size in batches) * vocabulary.fine.codebooks
+
+
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
     """Switches dropout off, and afterwards back to what it was."""
@@ -155,6 +173,13 @@ def evaluation_mode(model: Any) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
+
+
+def _chunks(frames: int, chunk_frames: int) -> list[tuple[int, int, int]]:
+    """Returns start, end and length of a chunk for the whole chunks, and for the shorter last."""
+    whole = frames - frames % chunk_frames
+    runs = [(0, whole, chunk_frames), (whole, frames, frames - whole)]
+    return [run for run in runs if run[2] and run[0] < run[1]]
 
 
 def _fine_chunks(

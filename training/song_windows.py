@@ -81,6 +81,15 @@ class WindowLayout:
             semantic_frames=self.semantic_frames, coarse_frames=self.coarse_frames
         )
 
+    def frames(self, windows: int) -> int:
+        """Returns the coarse frames that so many windows reach over."""
+        return self.coarse_frames + (windows - 1) * self.coarse_hop
+
+    def free_tokens(self, windows: int, *, codebooks: int) -> int:
+        """Returns how many tokens of so many windows are drawn, and not forced."""
+        semantic = self.semantic_frames + (windows - 1) * self.semantic_hop
+        return semantic + self.frames(windows) * codebooks
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstrumentalCodes:

@@ -114,7 +114,9 @@ def accompany_file(
     if not np.isfinite(vocals).all():
         raise NonFiniteAudioError("the vocals have samples that are NaN or infinite")
     accompanist = config.load()
-    total = accompanist.tokens_to_draw(vocals.shape[1], sample_rate_hz=rate_hz)
+    total = accompanist.tokens_to_draw(
+        vocals.shape[1], sample_rate_hz=rate_hz, seeds=len(config.seeds)
+    )
     instrumentals = accompanist.accompany(
         vocals.mean(axis=0, dtype=np.float32),
         sample_rate_hz=rate_hz,

@@ -37,7 +37,7 @@ def test_it_is_as_long_as_the_vocals(
 
 def test_windows_of_long_vocals(accompanist: Accompanist) -> None:
     first, hop = 25 + 50 * 4, 12 + 24 * 4  # half a window, in whole frames of both codes
-    assert accompanist.hop_seconds == 0.48
+    assert accompanist.windows.hop_seconds == 0.48
     assert accompanist.tokens_to_draw(16000, sample_rate_hz=16000) == first
     assert accompanist.tokens_to_draw(16001, sample_rate_hz=16000) == first
     assert accompanist.tokens_to_draw(16100, sample_rate_hz=16000) == first + hop
@@ -79,9 +79,11 @@ def test_each_featurization_accompanies(tmp_path: Path, featurization: str) -> N
 
 def test_the_fine_model_keeps_the_coarse_codes_and_changes_the_sound(tmp_path: Path) -> None:
     checkpoint, fine = save_accompaniment(tmp_path / "a"), save_fine(tmp_path / "b")
-    vocals = melody(1.2)
+    vocals, drawn = melody(1.2), []
     coarse = Accompanist.load(checkpoint).accompany(vocals, sample_rate_hz=16000)
-    both = Accompanist.load(checkpoint, fine=fine).accompany(vocals, sample_rate_hz=16000)
+    accompanist = Accompanist.load(checkpoint, fine=fine)
+    both = accompanist.accompany(vocals, sample_rate_hz=16000, on_token=lambda: drawn.append(1))
+    assert len(drawn) == accompanist.tokens_to_draw(len(vocals), sample_rate_hz=16000)
     assert both.shape == coarse.shape
     assert not np.array_equal(both, coarse)
 
