@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import DynamicCache, EncoderDecoderCache, StaticCache
 
 from training.vocabulary import SOS, TokenArray
 
@@ -58,7 +57,7 @@ def sample_tokens(
         raise ValueError("forced tokens must stand at the same positions in all rows")
     tokens = nn.functional.pad(forced, (1, 0), value=SOS)
     uniforms = uniforms.to(forced.device)
-    reader = _reader_of(model.decoder, forced, encoded=encoded, cached=cached)
+    reader = _Reader(model.decoder, encoded=encoded, cached=cached)
     for position in free[0].nonzero()[:, 0].tolist():
         hidden = reader.read_to(tokens[:, : position + 1])
         first, end = ranges[position].tolist()
@@ -123,72 +122,3 @@ class _Reader:
             self._cache, self._read = output.past_key_values, tokens.shape[1]
         state: torch.Tensor = output.last_hidden_state[:, -1]
         return state
-
-
-class _StaticReader:
-    """The same with a cache that does not grow, so that CUDA can replay a step as one graph.
-
-    A step of one token is hundreds of small kernels, and to launch them takes longer than they run.
-    Everything but the token is in tensors that stay where they are.
-    """
-
-    def __init__(self, decoder: Any, *, encoded: torch.Tensor | None, positions: int) -> None:
-        self._decoder = decoder
-        self._encoded = encoded
-        self._positions = positions
-        own = StaticCache(decoder.config, max_cache_len=positions)
-        self._layers = own.layers
-        self._cache = own if encoded is None else EncoderDecoderCache(own, DynamicCache())
-        self._read = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._token = self._state = torch.empty(0)
-
-    def read_to(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Returns what `_Reader.read_to` returns."""
-        piece = tokens[:, self._read :]
-        may_replay = self._read > 0 and piece.shape[1] == 1 and piece.is_cuda
-        self._read = tokens.shape[1]
-        if not may_replay:
-            return self._step(piece)
-        if self._graph is None:
-            self._graph = self._captured(piece)
-        self._token.copy_(piece)
-        self._graph.replay()
-        return self._state
-
-    def _step(self, piece: torch.Tensor) -> torch.Tensor:
-        read = self._cache.get_seq_length() + torch.arange(piece.shape[1], device=piece.device)
-        seen = torch.arange(self._positions, device=piece.device) <= read[:, None]
-        output = self._decoder(
-            input_ids=piece,
-            attention_mask=seen[None, None],
-            encoder_hidden_states=self._encoded,
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        state: torch.Tensor = output.last_hidden_state[:, -1]
-        return state
-
-    def _captured(self, piece: torch.Tensor) -> torch.cuda.CUDAGraph:
-        """Returns the graph of a step, which reads `_token` and writes `_state`."""
-        self._token = piece.clone()
-        before = [layer.cumulative_length.clone() for layer in self._layers]
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            self._step(self._token)  # libraries set themselves up, which no graph may hold
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._state = self._step(self._token)
-        for layer, length in zip(self._layers, before, strict=True):
-            layer.cumulative_length.copy_(length)
-        return graph
-
-
-def _reader_of(
-    decoder: Any, forced: torch.Tensor, *, encoded: torch.Tensor | None, cached: bool
-) -> _Reader | _StaticReader:
-    if cached and forced.is_cuda:
-        return _StaticReader(decoder, encoded=encoded, positions=forced.shape[1])
-    return _Reader(decoder, encoded=encoded, cached=cached)
