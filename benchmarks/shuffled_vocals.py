@@ -1,18 +1,17 @@
 """Asks whether a model listens to the singer: S-SA against the same on shuffled vocals.
 
-    python -m benchmarks.shuffled_vocals --work study --device cuda
+    python -m benchmarks.shuffled_vocals --work study
 
 Songs are composed, sung and prepared; then, for each seed, a model is trained on the dataset, and
 one on the same records with the vocals of other clips. Both are scored on the true pairs of
-held-out songs, and both accompany the sung stems of songs that are in no split, whose key and
-tempo are known. What the folder holds already is not made again, so that the first part may run on
-a machine with cores and the second on one with a GPU.
+held-out songs, and both accompany songs that are in no split, whose key and tempo are known: the
+sung stem (isolated vocals), and what the separator makes of the mix (separated vocals, such as the
+models were trained on). What the folder holds already is not made again.
 """
 
 import argparse
 import json
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,7 @@ from benchmarks.training_runs import (
 )
 from evaluation.keys import estimate_key, key_agreement
 from evaluation.tempo import estimate_tempo, tempo_agrees
-from models.registry import load_acoustic
+from models.registry import load_acoustic, load_separator
 from schemas.manifest import read_manifest
 from schemas.names import MANIFEST_NAME
 from schemas.recipe import ModelSpec
@@ -50,21 +49,38 @@ from transforms.dsp.synth_score import PITCH_NAMES, Key
 
 KINDS = ("true vocals", "shuffled vocals")
 VOCALS, *BAND = STEMS
+Models = Mapping[str, ModelSpec]
 
 
-def make_songs(folder: Path, *, songs: int, seconds: float, seed: int) -> Path:
+def make_songs(
+    folder: Path, *, songs: int, seconds: float, seed: int, tempi: Sequence[float]
+) -> Path:
     if not (folder / "songs.json").exists():
         flags = ("--songs", songs, "--seconds", seconds, "--seed", seed)
-        singsong("demo-songs", "--output", folder, *flags)
+        given = (word for tempo in tempi for word in ("--tempo", tempo))
+        singsong("demo-songs", "--output", folder, *flags, *given)
     return folder
 
 
-def make_dataset(songs: Path, folder: Path, *, clip_seconds: float, acoustic: ModelSpec) -> Path:
+def fit_codebooks(songs: Path, folder: Path, *, codes: int, coarse: int) -> Models:
+    """Returns the models behind the codes, fitted to mixes and voices of the first songs."""
+    found = {}
+    for role, options in {"semantic": "", "acoustic": f",coarse={coarse}"}.items():
+        output = folder / f"{role}.safetensors"
+        if not output.exists():
+            music = (songs / "mixes/song-00*", songs / "stems/song-00*/vocals.flac")
+            flags = ("--codes", codes, "--max-frames", 100_000)
+            singsong("fit", role, *music, "--output", output, *flags)
+        found[role] = ModelSpec.parse(f"lite:{output}{options}")
+    return found
+
+
+def make_dataset(songs: Path, folder: Path, *, clip_seconds: float, models: Models) -> Path:
     if not (folder / MANIFEST_NAME).exists():
         singsong(
             *("prepare", songs / "mixes", "--output", folder, "--clip-seconds", clip_seconds),
             *("--splits", f"{TRAIN}=90,{VALIDATION}=10", "--formats", "parquet"),
-            *("--acoustic", acoustic),
+            *(word for role, model in models.items() for word in (f"--{role}", model)),
         )
     return folder
 
@@ -74,10 +90,25 @@ def read_songs(folder: Path) -> list[dict[str, Any]]:
     return songs
 
 
-def read_stem(folder: Path, song: dict[str, Any], stem: str) -> tuple[Any, int]:
-    """Returns a stem, float32 [samples], and its rate."""
-    audio, rate_hz = soundfile.read(folder / song["stems"][stem], dtype="float32", always_2d=True)
-    return audio.mean(axis=1), rate_hz
+def read_mono(path: Path, *, rate_hz: int) -> Any:
+    """Returns float32 [samples] at a rate."""
+    audio, own_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    return resample(audio.mean(axis=1), from_hz=own_hz, to_hz=rate_hz)
+
+
+def all_vocals(folder: Path, *, rate_hz: int) -> dict[str, list[Any]]:
+    """Returns the vocals of each song, float32 [samples], by what they come from."""
+    separator = load_separator(
+        ModelSpec.parse("spleeter"), device="cpu", dtype="float32", batch_clips=1
+    )
+    own_hz = separator.sample_rate_hz
+    isolated, separated = [], []
+    for song in read_songs(folder):
+        isolated.append(read_mono(folder / song["stems"][VOCALS], rate_hz=rate_hz))
+        mix = read_mono(folder / song["mix"], rate_hz=own_hz)
+        vocals = separator.separate_vocals(mix[None])[0]
+        separated.append(resample(vocals, from_hz=own_hz, to_hz=rate_hz))
+    return {"isolated": isolated, "separated": separated}
 
 
 def held_out_nats(accompanist: Accompanist, dataset: Path) -> list[float]:
@@ -107,74 +138,90 @@ def agreement(heard: Any, song: dict[str, Any], *, rate_hz: int) -> list[float]:
     ]
 
 
-def played(accompanist: Accompanist, songs: Path, *, temperature: float, folder: Path) -> Any:
-    """Returns what a model plays to each song, float32 [songs, samples] at 16 kHz."""
-    all_songs = read_songs(songs)
+def score(
+    run: Path,
+    *,
+    songs: Path,
+    dataset: Path,
+    models: Models,
+    temperature: float,
+    device: str,
+) -> list[float]:
+    """Returns nats of all, semantic and coarse codes, then key and tempo for both vocals."""
+    torch.set_num_threads(1)
+    accompanist = Accompanist.load(str(run), **models, device=device)
+    figures = held_out_nats(accompanist, dataset)
     rate_hz = accompanist.acoustic.geometry.sample_rate_hz
-    vocals = [read_stem(songs, song, VOCALS) for song in all_songs]
-    heard = accompanist.accompany_each(
-        [resample(audio, from_hz=own_hz, to_hz=rate_hz) for audio, own_hz in vocals],
-        sample_rate_hz=rate_hz,
-        seeds=range(len(vocals)),
-        sampling=Sampling(temperature=temperature),
-    )
-    folder.mkdir(exist_ok=True)
-    for song, audio in zip(all_songs, heard, strict=True):
-        soundfile.write(folder / f"{song['name']}.flac", audio, rate_hz)
-    return heard
-
-
-def through_codec(acoustic: ModelSpec, *, songs: Path, cache: Path) -> list[float]:
-    """Returns the agreement of the true instrumentals, as the coarse codes hold them."""
-    if not cache.exists():
-        codec = load_acoustic(acoustic, device="cpu", dtype="float32", batch_clips=1)
-        own_hz = codec.geometry.sample_rate_hz
+    for kind, vocals in all_vocals(songs, rate_hz=rate_hz).items():
+        heard = accompanist.accompany_each(
+            vocals,
+            sample_rate_hz=rate_hz,
+            seeds=range(len(vocals)),
+            sampling=Sampling(temperature=temperature),
+        )
+        folder = run / kind
+        folder.mkdir(exist_ok=True)
         rows = []
-        for song in read_songs(songs):
-            stems, rates = zip(*(read_stem(songs, song, stem) for stem in BAND), strict=True)
-            heard = resample(np.sum(stems, axis=0), from_hz=rates[0], to_hz=own_hz)
-            codes = codec.encode(heard[None])[..., : codec.geometry.coarse_codebooks]
-            rows.append(agreement(codec.decode(codes)[0], song, rate_hz=own_hz))
-        cache.write_text(json.dumps(np.mean(rows, axis=0).tolist()))
-    values: list[float] = json.loads(cache.read_text())
-    return values
+        for song, audio in zip(read_songs(songs), heard, strict=True):
+            soundfile.write(folder / f"{song['name']}.flac", audio, rate_hz)
+            rows.append(agreement(audio, song, rate_hz=rate_hz))
+        figures += np.mean(rows, axis=0).tolist()
+    return figures
+
+
+def through_codec(acoustic: ModelSpec, songs: Path) -> list[float]:
+    """Returns the agreement of the true instrumentals, as the coarse codes hold them."""
+    codec = load_acoustic(acoustic, device="cpu", dtype="float32", batch_clips=1)
+    rate_hz = codec.geometry.sample_rate_hz
+    rows = []
+    for song in read_songs(songs):
+        stems = [read_mono(songs / song["stems"][stem], rate_hz=rate_hz) for stem in BAND]
+        codes = codec.encode(np.sum(stems, axis=0)[None])[..., : codec.geometry.coarse_codebooks]
+        rows.append(agreement(codec.decode(codes)[0], song, rate_hz=rate_hz))
+    means: list[float] = np.mean(rows, axis=0).tolist()
+    return means
 
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--only-data", action="store_true", help="end before the training")
-    parser.add_argument("--songs", type=int, default=2000)
+    parser.add_argument("--songs", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20.0, help="of a song to train on")
-    parser.add_argument("--clip-seconds", type=float, default=5.0)
+    parser.add_argument(
+        "--tempo",
+        type=float,
+        nargs="*",
+        default=[84, 119],
+        help="of the songs in turn: drawn if none",
+    )
+    parser.add_argument("--codes", type=int, default=256, help="in each codebook")
     parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
-    parser.add_argument("--preset", choices=sorted(ACCOMPANIMENT), default="mini")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--warmup-steps", type=int, default=1000)
+    parser.add_argument("--clip-seconds", type=float, default=2.0)
+    parser.add_argument("--preset", choices=sorted(ACCOMPANIMENT), default="tiny")
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--warmup-steps", type=int, default=400)
+    parser.add_argument(
+        "--fixed-positions", action="store_true", help="as the paper: a small model learns no beat"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out-songs", type=int, default=96)
     parser.add_argument("--held-out-seconds", type=float, default=10.0)
     parser.add_argument("--temperature", type=float, default=Sampling.temperature)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true", help="compile the models to train")
     parser.add_argument("--at-once", type=int, default=2, help="processes side by side")
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parsed_arguments()
-    work, acoustic = args.work, ModelSpec.parse(f"lite,coarse={args.coarse}")
-    songs = make_songs(work / "songs", songs=args.songs, seconds=args.seconds, seed=7)
-    held_out = make_songs(
+def train_and_score(args: argparse.Namespace) -> None:
+    """Makes what is not there, and prints the table."""
+    work, compose = args.work, partial(make_songs, tempi=args.tempo)
+    songs = compose(work / "songs", songs=args.songs, seconds=args.seconds, seed=7)
+    held_out = compose(
         work / "held-out", songs=args.held_out_songs, seconds=args.held_out_seconds, seed=8
     )
-    dataset = make_dataset(
-        songs, work / "dataset", clip_seconds=args.clip_seconds, acoustic=acoustic
-    )
-    ceiling = through_codec(acoustic, songs=held_out, cache=work / "ceiling.json")
-    if args.only_data:
-        return
+    models = fit_codebooks(songs, work, codes=args.codes, coarse=args.coarse)
+    dataset = make_dataset(songs, work / "dataset", clip_seconds=args.clip_seconds, models=models)
     shuffle = partial(with_shuffled_vocals, seed=0)
     datasets = dict(
         zip(KINDS, (dataset, changed_dataset(dataset, work / "shuffled", shuffle)), strict=True)
@@ -184,11 +231,10 @@ def main() -> None:
         for seed in range(args.seeds)
         for kind in KINDS
     }
-    flags: tuple[Any, ...] = ("--preset", args.preset, "--steps", args.steps)
-    flags += ("--batch-size", args.batch_size, "--micro-batch-size", args.batch_size)
-    flags += ("--warmup-steps", args.warmup_steps, "--device", args.device)
-    flags += ("--evaluate-every", max(1, args.steps // 5), "--save-every", 0)
-    flags += ("--compile",) if args.compile else ()
+    flags = ("--preset", args.preset, "--steps", args.steps, "--batch-size", args.batch_size)
+    flags = (*flags, "--warmup-steps", args.warmup_steps, "--dropout", 0, "--device", args.device)
+    flags = (*flags, "--evaluate-every", max(1, args.steps // 5))
+    flags = (*flags, *(() if args.fixed_positions else ("--relative-positions",)))
     train_all(
         {
             run: ("--data", datasets[kind], "--seed", seed, *flags)
@@ -196,21 +242,26 @@ def main() -> None:
         },
         at_once=args.at_once,
     )
-    figures = {}
-    with ProcessPoolExecutor() as pool:
-        for key, run in runs.items():
-            accompanist = Accompanist.load(str(run), acoustic=acoustic, device=args.device)
-            nats = held_out_nats(accompanist, dataset)
-            heard = played(
-                accompanist, held_out, temperature=args.temperature, folder=run / "accompanied"
-            )
-            measure = partial(agreement, rate_hz=accompanist.acoustic.geometry.sample_rate_hz)
-            figures[key] = [*nats, *np.mean([*pool.map(measure, heard, read_songs(held_out))], 0)]
+    scored = partial(
+        score,
+        songs=held_out,
+        dataset=dataset,
+        models=models,
+        temperature=args.temperature,
+        device=args.device,
+    )
+    with ProcessPoolExecutor(args.at_once) as pool:
+        figures = dict(zip(runs, pool.map(scored, runs.values()), strict=True))
+    report(figures, dataset=dataset, ceiling=through_codec(models["acoustic"], held_out))
 
-    clips = read_manifest(str(dataset)).splits[VALIDATION]["clips"]
-    print(f"Nats a code of {clips} held-out clips; agreement on {args.held_out_songs} songs\n")
-    print("| trained on | seed | all codes | semantic codes | coarse codes | key | tempo |")
-    print("|---|---|---|---|---|---|---|")
+
+def report(
+    figures: Mapping[tuple[str, int], list[float]], *, dataset: Path, ceiling: list[float]
+) -> None:
+    heads = ("trained on", "seed", "all codes", "semantic", "coarse")
+    heads = (*heads, "key, isolated", "tempo, isolated", "key, separated", "tempo, separated")
+    print(f"Nats of {read_manifest(str(dataset)).splits[VALIDATION]['clips']} held-out clips\n")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for (kind, seed), values in figures.items():
         print(_line(f"{kind} | {seed}", values))
     for kind in KINDS:
@@ -218,8 +269,8 @@ def main() -> None:
         print(_line(f"{kind} | mean", np.mean(of_kind, axis=0)))
     unigram = unigram_nats(dataset, default_view())
     values = [unigram[name] for name in ("loss", "semantic", "nll")]
-    print(_line("nothing (unigram) | ", values) + " | |")
-    print(_line("the true instrumental, from its coarse codes | | | | ", ceiling))
+    print(_line("nothing (unigram) | ", values) + " | | | |")
+    print(_line("the true instrumental, from its coarse codes | | | | ", [*ceiling, *ceiling]))
 
 
 def _line(name: str, values: Iterable[float]) -> str:
@@ -227,4 +278,4 @@ def _line(name: str, values: Iterable[float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    train_and_score(parsed_arguments())

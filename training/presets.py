@@ -7,7 +7,7 @@ from typing import Any
 
 ACCOMPANIMENT: Mapping[str, Mapping[str, int]] = {
     "tiny": {"d_model": 64, "d_kv": 16, "num_heads": 4, "num_layers": 2, "d_ff": 128},
-    "mini": {"d_model": 256, "d_kv": 64, "num_heads": 4, "num_layers": 4, "d_ff": 1024},
+    "mini": {"d_model": 128, "d_kv": 32, "num_heads": 4, "num_layers": 3, "d_ff": 256},
     "small": {"d_model": 512, "d_kv": 64, "num_heads": 6, "num_layers": 8, "d_ff": 1024},
     "base": {"d_model": 768, "d_kv": 64, "num_heads": 12, "num_layers": 12, "d_ff": 2048},
     "xl": {"d_model": 2048, "d_kv": 64, "num_heads": 32, "num_layers": 24, "d_ff": 5120},

@@ -189,7 +189,7 @@ class SingsongStack(T5xInitialised, T5Stack):
 def compile_layers(model: nn.Module) -> None:
     """Compiles the layers of a model when they are first used: one stands for all that are alike.
 
-    As a whole a model takes longer to compile the deeper it is, and runs no faster.
+    Compiled as a whole, a model takes longer the deeper it is.
     """
     for module in model.modules():
         if isinstance(module, T5Block):
