@@ -192,7 +192,7 @@ def parsed_arguments() -> argparse.Namespace:
         type=float,
         nargs="*",
         default=[84, 119],
-        help="of the songs in turn: drawn if none",
+        help="of the songs in turn; drawn if none",
     )
     parser.add_argument("--codes", type=int, default=256, help="in each codebook")
     parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
@@ -202,7 +202,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument(
-        "--fixed-positions", action="store_true", help="as the paper: a small model learns no beat"
+        "--fixed-positions", action="store_true", help="as the paper: later to learn a beat"
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out-songs", type=int, default=96)
