@@ -176,7 +176,8 @@ class _MelInput:
     """w2v-BERT's input: the log-mel spectrum of Kaldi, each band of zero mean and unit variance.
 
     This is what `SeamlessM4TFeatureExtractor` computes, on the device and without its loop over
-    frames, which takes longer than the network on a GPU. Margins as in `_WaveInput`.
+    frames, which takes longer than the network on a GPU. Margins as in `_WaveInput`. In float64, as
+    it does: float32 rounds the weak bands, whose logarithm then differs between processors.
     """
 
     FRAME_SAMPLES = 400
@@ -188,13 +189,13 @@ class _MelInput:
     def __init__(self, extractor: Any, device: torch.device) -> None:
         self._stacked = int(extractor.stride)
         self.stride_samples = self.HOP_SAMPLES * self._stacked
-        self._window = torch.tensor(extractor.window, dtype=torch.float32, device=device)
-        self._filters = torch.tensor(extractor.mel_filters, dtype=torch.float32, device=device)
+        self._window = torch.tensor(extractor.window, dtype=torch.float64, device=device)
+        self._filters = torch.tensor(extractor.mel_filters, dtype=torch.float64, device=device)
 
     def __call__(self, clip: torch.Tensor, samples: int) -> torch.Tensor:
         """Returns float32 [samples / stride, stacked x bands] of a clip [at most samples]."""
         margin = self.FRAME_SAMPLES - self.HOP_SAMPLES
-        audio = _centred(clip * 2.0**15, samples=samples, margin=margin)
+        audio = _centred(clip.double() * 2.0**15, samples=samples, margin=margin)
         frames = audio.unfold(0, self.FRAME_SAMPLES, self.HOP_SAMPLES)  # [frames, 400]
         frames = frames - frames.mean(dim=1, keepdim=True)
         before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
@@ -202,7 +203,8 @@ class _MelInput:
         power = torch.fft.rfft(emphasised, n=self.FFT_SAMPLES).abs().square()  # [frames, 257]
         mel = (power @ self._filters).clamp_min(self.FLOOR).log()  # [frames, bands]
         variance, mean = torch.var_mean(mel, dim=0)
-        return ((mel - mean) / (variance + 1e-7).sqrt()).reshape(-1, self._stacked * mel.shape[1])
+        normal = (mel - mean) / (variance + 1e-7).sqrt()
+        return normal.float().reshape(-1, self._stacked * mel.shape[1])
 
 
 def _centred(clip: torch.Tensor, *, samples: int, margin: int) -> torch.Tensor:
