@@ -21,6 +21,9 @@ from training.song_windows import InstrumentalCodes, WindowLayout, force_overlap
 from training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
 from transforms.dsp.seeds import generator
 
+BATCH_CHUNKS = 16
+"""How many chunks of fine codes are drawn at once."""
+
 
 @torch.no_grad()
 def accompany_codes(
@@ -88,7 +91,7 @@ def fine_codes(
     vocabulary: FineVocabulary,
     seeds: Sequence[int],
     chunk_frames: int = 150,
-    batch_chunks: int = 16,
+    batch_chunks: int = BATCH_CHUNKS,
     temperature: float = 0.6,
     cached: bool = True,
     on_token: Callable[[], None] | None = None,
@@ -148,8 +151,8 @@ def fine_steps(
     *,
     rows: int,
     vocabulary: FineVocabulary,
-    chunk_frames: int = 150,
-    batch_chunks: int = 16,
+    chunk_frames: int,
+    batch_chunks: int = BATCH_CHUNKS,
 ) -> int:
     """Returns how often `fine_codes` calls `on_token` for so many rows of so many frames.
 
@@ -179,7 +182,7 @@ def _chunks(frames: int, chunk_frames: int) -> list[tuple[int, int, int]]:
     """Returns start, end and length of a chunk for the whole chunks, and for the shorter last."""
     whole = frames - frames % chunk_frames
     runs = [(0, whole, chunk_frames), (whole, frames, frames - whole)]
-    return [run for run in runs if run[2] and run[0] < run[1]]
+    return [(start, end, size) for start, end, size in runs if start < end]
 
 
 def _fine_chunks(

@@ -137,9 +137,6 @@ class Trainer:
             self.model.activation_checkpointing_enable()
         if config.compiled:
             compile_layers(self.model)
-        if self.dtype == torch.bfloat16:
-            # Only the logits are float32 then, and t5x has a TPU round more than TensorFloat-32.
-            torch.backends.cuda.matmul.allow_tf32 = True
         if processes.count > 1:
             self.replica = DistributedDataParallel(self.model)
         self.throughput = Throughput(

@@ -87,18 +87,20 @@ def test_accumulating_and_checkpointing_change_nothing_but_memory(
 def test_compiling_changes_nothing_but_speed(
     data: Path, tmp_path: Path, give_up: Callable[[str], NoReturn]
 ) -> None:
-    """One step with gradients, and an evaluation, of layers that torch compiled."""
+    """Updates, an evaluation and what is saved, of layers that torch compiled."""
     if shutil.which("g++") is None:
         give_up("torch.compile needs a C++ compiler on a CPU")
     how = {"dropout": 0.0, "steps": 2, "evaluate_every": 2}
     plain, compiled = (quick_config(data, tmp_path / name, **how) for name in ("plain", "compiled"))
     train(plain)
+    torch._dynamo.utils.counters.clear()
     train(replace(compiled, compiled=True))
     assert torch._dynamo.utils.counters["frames"]["ok"] > 0
     for tag in ("train/loss", "validation/nll"):
         expected = logged(tmp_path / "plain", tag)
         assert logged(tmp_path / "compiled", tag) == pytest.approx(expected, rel=1e-4)
-    assert weights(tmp_path / "compiled").keys() == weights(tmp_path / "plain").keys()
+    saved, expected = weights(tmp_path / "compiled"), weights(tmp_path / "plain")
+    torch.testing.assert_close(saved, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.gpu
