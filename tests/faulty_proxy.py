@@ -5,6 +5,7 @@ import socket
 import struct
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,6 +79,20 @@ def each_nth(number: int, kind: int, *, when: Callable[[Request], bool]) -> Faul
         nonlocal seen
         seen += when(request)
         return kind if when(request) and seen % number == 0 else None
+
+    return fault
+
+
+def each_first(kind: int) -> Fault:
+    """Returns a fault that hits each request when it comes, and not when it is tried again.
+
+    Requests are counted apart: a client sends some side by side, in an order that varies.
+    """
+    tries: Counter[Request] = Counter()
+
+    def fault(request: Request) -> int | None:
+        tries[request] += 1
+        return kind if tries[request] % 2 else None
 
     return fault
 
