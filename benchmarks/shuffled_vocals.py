@@ -191,20 +191,18 @@ def parsed_arguments() -> argparse.Namespace:
         "--tempo",
         type=float,
         nargs="*",
-        default=[75, 125],
-        help="of the songs in turn; drawn if none. Beats of whole frames are learnt far sooner",
+        default=[84, 119],
+        help="of the songs in turn; drawn if none",
     )
     parser.add_argument("--codes", type=int, default=256, help="in each codebook")
     parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
-    parser.add_argument(
-        "--clip-seconds", type=float, default=4.0, help="two of a voice hardly tell its tempo"
-    )
+    parser.add_argument("--clip-seconds", type=float, default=2.0)
     parser.add_argument("--preset", choices=sorted(ACCOMPANIMENT), default="tiny")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--warmup-steps", type=int, default=400)
     parser.add_argument(
-        "--relative-positions", action="store_true", help="T5's own, not the paper's sinusoids"
+        "--fixed-positions", action="store_true", help="as the paper: later to learn a beat"
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out-songs", type=int, default=96)
@@ -236,7 +234,7 @@ def train_and_score(args: argparse.Namespace) -> None:
     flags = ("--preset", args.preset, "--steps", args.steps, "--batch-size", args.batch_size)
     flags = (*flags, "--warmup-steps", args.warmup_steps, "--dropout", 0, "--device", args.device)
     flags = (*flags, "--evaluate-every", max(1, args.steps // 5))
-    flags = (*flags, *(("--relative-positions",) if args.relative_positions else ()))
+    flags = (*flags, *(() if args.fixed_positions else ("--relative-positions",)))
     train_all(
         {
             run: ("--data", datasets[kind], "--seed", seed, *flags)
