@@ -274,3 +274,9 @@ def test_fault_is_hit_each_nth_time() -> None:
     fault = each_nth(2, 503, when=lambda request: request.method == "GET")
     asked = [Request(method, "/") for method in ("GET", "PUT", "GET", "GET", "GET")]
     assert [fault(request) for request in asked] == [None, None, 503, None, 503]
+
+
+def test_fault_is_hit_at_first_whatever_comes_between() -> None:
+    fault = each_first(503)
+    asked = [Request("GET", path) for path in ("/a", "/b", "/a", "/b", "/a")]
+    assert [fault(request) for request in asked] == [503, 503, None, None, 503]
