@@ -1,11 +1,8 @@
 """The loop: resumed bit for bit, the same over processes, and what it refuses."""
 
 import json
-import multiprocessing
-import os
 import shutil
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from schemas.manifest import DatasetError, read_manifest
 from tests.code_dataset import recommitted
@@ -124,16 +122,8 @@ def test_dropout_is_on(data: Path, tmp_path: Path) -> None:
     assert abs(first - second) > 0.01
 
 
-def as_process(config: Any, rank: int, port: int) -> None:
-    """Trains as one of two processes that `torchrun` started."""
-    os.environ.update(
-        MASTER_ADDR="localhost",
-        MASTER_PORT=str(port),
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        TORCHELASTIC_RUN_ID="test",
-    )
+def as_process(config: Any) -> None:
+    """Trains as one of the processes that `torchrun` started."""
     torch.set_num_threads(1)
     train(config)
 
@@ -142,18 +132,16 @@ def test_two_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
     """Same losses, same evaluation and same weights; only one of them writes."""
     how = {"dropout": 0.0, "micro_batch_size": 2, "evaluate_every": 3}
     one, two = (quick_config(data, tmp_path / name, **how) for name in ("one", "two"))
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.train"])
-    processes = [context.Process(target=as_process, args=(two, rank, port)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
     train(one)
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
+    torchrun = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        start_method="forkserver",
+    )
+    elastic_launch(torchrun, as_process)(two)
     for tag in ("train/loss", "train/gradient_norm", "validation/nll"):
         expected = logged(tmp_path / "one", tag)
         assert len(expected) == (2 if tag == "validation/nll" else 6)
