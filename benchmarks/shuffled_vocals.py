@@ -62,14 +62,14 @@ def make_songs(
     return folder
 
 
-def fit_codebooks(songs: Path, folder: Path, *, codes: int, coarse: int) -> Models:
+def fit_codebooks(songs: Path, folder: Path, *, codes: Mapping[str, int], coarse: int) -> Models:
     """Returns the models behind the codes, fitted to mixes and voices of the first songs."""
     found = {}
     for role, options in {"semantic": "", "acoustic": f",coarse={coarse}"}.items():
         output = folder / f"{role}.safetensors"
         if not output.exists():
             music = (songs / "mixes/song-00*", songs / "stems/song-00*/vocals.flac")
-            flags = ("--codes", codes, "--max-frames", 100_000)
+            flags = ("--codes", codes[role], "--max-frames", 100_000)
             singsong("fit", role, *music, "--output", output, *flags)
         found[role] = ModelSpec.parse(f"lite:{output}{options}")
     return found
@@ -191,24 +191,24 @@ def parsed_arguments() -> argparse.Namespace:
         "--tempo",
         type=float,
         nargs="*",
-        default=[84, 119],
-        help="of the songs in turn; drawn if none",
+        default=[60, 180],
+        help="of the songs in turn; drawn if none. Half a clip should be whole beats of each",
     )
-    parser.add_argument("--codes", type=int, default=256, help="in each codebook")
+    parser.add_argument("--semantic-codes", type=int, default=256)
+    parser.add_argument("--acoustic-codes", type=int, default=64, help="in each codebook")
     parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
-    parser.add_argument("--clip-seconds", type=float, default=2.0)
+    parser.add_argument("--clip-seconds", type=float, default=4.0)
     parser.add_argument("--preset", choices=sorted(ACCOMPANIMENT), default="tiny")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--warmup-steps", type=int, default=400)
-    parser.add_argument(
-        "--fixed-positions", action="store_true", help="as the paper: later to learn a beat"
-    )
+    parser.add_argument("--relative-positions", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out-songs", type=int, default=96)
     parser.add_argument("--held-out-seconds", type=float, default=10.0)
     parser.add_argument("--temperature", type=float, default=Sampling.temperature)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="sooner, with a C++ compiler")
     parser.add_argument("--at-once", type=int, default=2, help="processes side by side")
     return parser.parse_args()
 
@@ -220,7 +220,8 @@ def train_and_score(args: argparse.Namespace) -> None:
     held_out = compose(
         work / "held-out", songs=args.held_out_songs, seconds=args.held_out_seconds, seed=8
     )
-    models = fit_codebooks(songs, work, codes=args.codes, coarse=args.coarse)
+    codes = {"semantic": args.semantic_codes, "acoustic": args.acoustic_codes}
+    models = fit_codebooks(songs, work, codes=codes, coarse=args.coarse)
     dataset = make_dataset(songs, work / "dataset", clip_seconds=args.clip_seconds, models=models)
     shuffle = partial(with_shuffled_vocals, seed=0)
     datasets = dict(
@@ -233,8 +234,9 @@ def train_and_score(args: argparse.Namespace) -> None:
     }
     flags = ("--preset", args.preset, "--steps", args.steps, "--batch-size", args.batch_size)
     flags = (*flags, "--warmup-steps", args.warmup_steps, "--dropout", 0, "--device", args.device)
-    flags = (*flags, "--evaluate-every", max(1, args.steps // 5))
-    flags = (*flags, *(() if args.fixed_positions else ("--relative-positions",)))
+    flags = (*flags, "--evaluate-every", 0)  # they are scored below
+    flags = (*flags, *(("--relative-positions",) if args.relative_positions else ()))
+    flags = (*flags, *(("--compile",) if args.compile else ()))
     train_all(
         {
             run: ("--data", datasets[kind], "--seed", seed, *flags)

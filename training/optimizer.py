@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from transformers.optimization import Adafactor
 
 WARMUP_STEPS = 10_000
+_MIN_FACTORED = 128
+"""The second moments of a matrix with a shorter side are kept one by one."""
 
 
 def learning_rate(step: int, *, warmup_steps: int = WARMUP_STEPS) -> float:
@@ -34,9 +36,10 @@ def t5x_adafactor(parameters: Iterable[torch.nn.Parameter]) -> Any:
     Its learning rate is set at each step, in `param_groups`.
 
     Paper: 4.4. Differs: not `torch.optim.Adafactor`, which adds t5x's 1e-30 in another place and so
-        turns the embedding of a token that a batch does not hold into NaN.
+        turns the embedding of a token that a batch does not hold into NaN, and which, as that of
+        `transformers`, factors small matrices too.
     """
-    return Adafactor(
+    return _T5xAdafactor(
         parameters,
         lr=learning_rate(0),
         eps=(1e-30, 1e-3),
@@ -48,3 +51,11 @@ def t5x_adafactor(parameters: Iterable[torch.nn.Parameter]) -> Any:
         relative_step=False,
         warmup_init=False,
     )
+
+
+class _T5xAdafactor(Adafactor):  # type: ignore[misc]  # transformers does not type it
+    @staticmethod
+    def _get_options(param_group: dict[str, Any], param_shape: Sequence[int]) -> tuple[bool, bool]:
+        """Returns whether second moments are factored, and whether there are first moments."""
+        factored = len(param_shape) > 1 and min(param_shape) >= _MIN_FACTORED
+        return factored, param_group["beta1"] is not None

@@ -106,11 +106,11 @@ class Float32Linear(nn.Linear):
 class T5xInitialised(T5PreTrainedModel):
     """A T5 whose weights start as those of t5x.
 
-    Kernels are cut-off normal with variance 1 / inputs. The query's are divided by the square root
-    of the head's size, since T5 does not scale in attention. Embeddings are standard normal.
+    Kernels are normal with variance 1 / inputs, cut off at two deviations outside attention. The
+    query's are divided by the square root of the head's size, since T5 does not scale in attention.
+    Embeddings are standard normal.
 
-    Paper: 4.4, as in t5x. Differs: `transformers` draws kernels from a normal distribution without
-        cut-off.
+    Paper: 4.4, as in t5x, where `transformers` cuts off nothing.
     """
 
     _keep_in_fp32_modules = None
@@ -130,9 +130,12 @@ class T5xInitialised(T5PreTrainedModel):
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight)
         elif isinstance(module, nn.Linear):
-            _draw_kernel(module)
+            _draw_cut_off(module)
         elif isinstance(module, T5Attention):
-            _draw_kernel(module.q, divided_by=math.sqrt(module.key_value_proj_dim))
+            unscaled = module.q.in_features * module.key_value_proj_dim
+            init.normal_(module.q.weight, std=unscaled**-0.5)
+            for kernel in (module.k, module.v, module.o):
+                init.normal_(kernel.weight, std=kernel.in_features**-0.5)
             if hasattr(module, "relative_attention_bias"):
                 weight = module.relative_attention_bias.weight
                 bound = math.sqrt(6 / sum(weight.shape))
@@ -163,6 +166,9 @@ class SingsongStack(T5xInitialised, T5Stack):
             for name, child in module.named_children():
                 if type(child) is nn.Dropout:
                     setattr(module, name, SharedDropout(child.p))
+        if not config.is_decoder:  # what it returns has a mask for each position
+            self.first_dropout, self.dropout = self.dropout, nn.Identity()
+            self.last_dropout = nn.Dropout(config.dropout_rate)
 
     def forward(
         self,
@@ -181,9 +187,13 @@ class SingsongStack(T5xInitialised, T5Stack):
             inputs_embeds = inputs_embeds + sinusoids(positions, width=width).to(
                 inputs_embeds.dtype
             )
-        return super().forward(
-            inputs_embeds=inputs_embeds, past_key_values=past_key_values, **kwargs
-        )
+        if self.is_decoder:
+            return super().forward(
+                inputs_embeds=inputs_embeds, past_key_values=past_key_values, **kwargs
+            )
+        encoded = super().forward(inputs_embeds=self.first_dropout(inputs_embeds), **kwargs)
+        encoded.last_hidden_state = self.last_dropout(encoded.last_hidden_state)
+        return encoded
 
 
 def compile_layers(model: nn.Module) -> None:
@@ -196,11 +206,11 @@ def compile_layers(model: nn.Module) -> None:
             module.compile(dynamic=False)
 
 
-def _draw_kernel(linear: nn.Linear, *, divided_by: float = 1.0) -> None:
+def _draw_cut_off(linear: nn.Linear) -> None:
     """Inverts the cut-off distribution: many times faster than `trunc_normal_` on a CPU."""
     weight = linear.weight
     if getattr(weight, "_is_hf_initialized", False):
         return  # it was read from a file
     inside = math.erf(math.sqrt(2))  # the probability of less than two deviations
     weight.uniform_(-inside, inside).erfinv_()
-    weight.mul_(math.sqrt(2 / linear.in_features) / (_TRUNCATED_STD * divided_by))
+    weight.mul_(math.sqrt(2 / linear.in_features) / _TRUNCATED_STD)

@@ -12,7 +12,7 @@ from training import fine_model
 from training.accompaniment_model import AccompanimentConfig, AccompanimentModel, target_logits
 from training.fine_model import FineConfig, FineModel
 from training.presets import ACCOMPANIMENT, FINE, preset
-from training.t5_layers import SharedDropout, sinusoids
+from training.t5_layers import DroppedValues, SharedDropout, sinusoids
 
 
 def tokens(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -104,9 +104,26 @@ def test_fused_attention_is_plain_attention(relative_positions: bool) -> None:
 
 
 def test_dropout_is_that_of_t5x() -> None:
-    """Masks are the same at every position, and those of attention weights for every query."""
-    for model in (small_accompaniment(relative_positions=True), small_fine()):
-        assert not [module for module in model.modules() if type(module) is torch.nn.Dropout]
+    """Masks are the same at every position, and those of attention weights for every query.
+
+    Only what the encoder returns is dropped position by position.
+    """
+    model = small_accompaniment(relative_positions=True)
+    for decoder in (model.decoder, small_fine()):
+        assert not [module for module in decoder.modules() if type(module) is torch.nn.Dropout]
+    (last,) = [module for module in model.modules() if type(module) is torch.nn.Dropout]
+    encoder, last.p = model.encoder.train(), 0.5
+    for module in encoder.modules():
+        if isinstance(module, SharedDropout):
+            module.p = 0.5
+        if isinstance(module, DroppedValues):
+            module.rate = 0.0
+    for block in encoder.block:  # then a mask of the embeddings is seen in what comes out
+        for layer in block.layer:
+            layer.dropout.p = 1.0
+    dropped = encoder(tokens(1, 7)).last_hidden_state[0].eq(0)
+    assert dropped.all(0).any()
+    assert (dropped.any(0) & ~dropped.all(0)).any()
     attention = small_accompaniment().train().decoder.block[0].layer[0].SelfAttention
     hidden = torch.randn(2, 7, 64)
     torch.manual_seed(1)
@@ -174,8 +191,8 @@ def test_weights_start_as_in_t5x() -> None:
     }
     for name, expected in deviations.items():
         assert weights[name].std().item() == pytest.approx(expected, rel=0.1), name
-    kernel = weights[f"{block}.k.weight"]
-    assert kernel.abs().max() <= 2 / 16 / 0.8796 < 3 * kernel.std()
+    attention, logits = weights[f"{block}.k.weight"], weights["lm_head.weight"]
+    assert logits.abs().max() <= 2 / 16 / 0.8796 < 3 * logits.std() < attention.abs().max()
     assert weights["encoder.final_layer_norm.weight"].eq(1).all()
 
 
