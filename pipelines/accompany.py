@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 from tqdm import tqdm
 
-from pipelines.prepare import FAILURES_EXIT_CODE, NO_AUDIO_REASONS
+from pipelines.prepare import FAILURES_EXIT_CODE, NO_AUDIO_REASONS, check_places
 from pipelines.runner_arguments import (
     add_runner_arguments,
     parse_arguments,
@@ -26,7 +26,7 @@ from pipelines.runner_arguments import (
 )
 from runners.errors import STOPPED_EXIT_CODE, JobStoppedError
 from runners.job import Job, RunnerOptions
-from runners.local import set_up_process
+from runners.local import LocalOptions, set_up_process
 from schemas import storage
 from schemas.errors import ClipError
 from schemas.recipe import ModelSpec
@@ -40,8 +40,16 @@ from transforms.accompany_tracks import (
     WriteReport,
     accompany_file,
 )
-from transforms.dsp.sound_files import FORMATS, check_sound_file, write_sound_file
+from transforms.dsp.sound_files import (
+    FORMATS,
+    check_sound_file,
+    suffix_of,
+    write_sound_file,
+)
 from transforms.list_tracks import ListTracks, list_source_files
+
+_OTHER_SOUNDS = (".aac", ".aif", ".aiff", ".m4a", ".mp4", ".oga", ".ogg", ".opus", ".webm", ".wma")
+"""Suffixes that nobody gives to a folder, and that cannot be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +59,13 @@ class AccompanyJobConfig:
     Attributes:
         inputs: Files, folders, globs and fsspec URLs of vocals.
         output: A sound file for one input, else a folder or URL.
-        suffix: Format of the sounds in a folder.
+        suffix: Format of the sounds.
         accompany: How.
         runner: Where, if the output is a folder.
 
     Raises:
-        ValueError: The output is a sound file and there is more than one input, or the format is
-            unknown.
+        ValueError: The output is a sound file, and there is more than one input, or a flag that is
+            for a folder, or it is the input; or the format is unknown.
     """
 
     inputs: tuple[str, ...]
@@ -67,17 +75,37 @@ class AccompanyJobConfig:
     runner: RunnerOptions
 
     def __post_init__(self) -> None:
-        check_sound_file(f"sound{self.suffix}")
-        if self.is_file and len(self.inputs) != 1:
+        if not self.is_file:
+            check_sound_file(f"sound{self.suffix}")
+            return
+        check_sound_file(self.output)
+        if len(self.inputs) != 1:
             raise ValueError(
                 f"{self.output} is one file, for one file of vocals, found {len(self.inputs)}: "
                 "name a folder as the output"
             )
+        if self.suffix != suffix_of(self.output):
+            raise ValueError(f"{self.output} is no {self.suffix[1:]}, which --format asks for")
+        if self.runner != LocalOptions():
+            raise ValueError(
+                f"{self.output} is one file, and made here and now: runners and their flags are "
+                "for a folder as the output"
+            )
+        check_places(self.inputs, [self.output])
 
     @property
     def is_file(self) -> bool:
         """Whether one file is accompanied here and now."""
-        return self.output.lower().endswith(tuple(FORMATS))
+        return is_sound_name(self.output)
+
+
+def is_sound_name(url: str) -> bool:
+    """Returns whether a path or URL is named like a sound, of whatever format, not like a folder.
+
+    >>> is_sound_name("mix.ogg"), is_sound_name("gs://bucket/mixes"), is_sound_name("v1.2")
+    (True, False, False)
+    """
+    return suffix_of(url) in {*FORMATS, *_OTHER_SOUNDS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", required=True, help=f"a file ({', '.join(FORMATS)}), or a folder for many"
     )
     parser.add_argument(
-        "--format", choices=[suffix[1:] for suffix in FORMATS], default="wav", help="in a folder"
+        "--format", choices=[suffix[1:] for suffix in FORMATS], help="in a folder: wav by default"
     )
     parser.add_argument(
         "--stem", action="store_true", help="write the instrumental alone, without the vocals"
@@ -128,10 +156,11 @@ def config_from(args: argparse.Namespace) -> AccompanyJobConfig:
         device=args.device,
         start_process=set_up_process,
     )
+    natural = suffix_of(args.output) if is_sound_name(args.output) else ".wav"
     return AccompanyJobConfig(
         inputs=tuple(args.inputs),
         output=args.output,
-        suffix=f".{args.format}",
+        suffix=f".{args.format}" if args.format else natural,
         accompany=accompany,
         runner=runner_options_from(args),
     )
@@ -142,7 +171,7 @@ def accompany_one(config: AccompanyJobConfig) -> int:
 
     Raises:
         ValueError: A model is missing, or does not fit the others.
-        ClipError: The file cannot be decoded.
+        ClipError: The file cannot be decoded, or its audio cannot be written in that format.
         OSError: The output cannot be written.
     """
     with storage.local_copy(config.inputs[0]) as local, tqdm(unit="code", disable=None) as bar:
@@ -151,7 +180,9 @@ def accompany_one(config: AccompanyJobConfig) -> int:
             bar.total = total
             bar.update()
 
-        for seed, audio, rate_hz in accompany_file(local, config=config.accompany, on_token=count):
+        for seed, audio, rate_hz in accompany_file(
+            local, config=config.accompany, suffix=config.suffix, on_token=count
+        ):
             url = _with_seed(config.output, seed, many=len(config.accompany.seeds) > 1)
             scale = write_sound_file(url, audio, sample_rate_hz=rate_hz)
             softer = f", scaled by {scale:.2f} to full scale" if scale < 1 else ""
@@ -198,9 +229,11 @@ def accompany_many(config: AccompanyJobConfig) -> int:
     """Accompanies files as a Beam job, and returns the exit code.
 
     Raises:
-        ValueError: An input does not exist, a model is missing or does not fit the others.
+        ValueError: An input does not exist, the output lies in one, or a model is missing or does
+            not fit the others.
         JobFailedError: A step failed for good.
     """
+    check_places(config.inputs, [config.output])
     try:
         files = {file.uri: file for url in config.inputs for file in list_source_files(url)}
     except FileNotFoundError as error:

@@ -193,7 +193,7 @@ def run(config: PrepareConfig) -> int:
             has another recipe.
         JobFailedError: A step failed for good.
     """
-    check_places(config)
+    check_places(config.inputs, (config.output, config.parts))
     tracks, size_bytes = _count_inputs(config)
     set_up_process()
     models = _models_of(config)
@@ -223,16 +223,20 @@ def run(config: PrepareConfig) -> int:
     return exit_code(manifest, max_failure_rate=config.max_failure_rate)
 
 
-def check_places(config: PrepareConfig) -> None:
+def check_places(inputs: Sequence[str], places: Sequence[str]) -> None:
     """Checks that what is written does not lie in what is read, and would be read the next time.
+
+    Args:
+        inputs: Files, folders, globs and URLs that are read.
+        places: Folders and URLs that are written to.
 
     Raises:
         ValueError: It does.
     """
-    for url in config.inputs:
+    for url in inputs:
         folder = _absolute(url).rstrip("/") + "/"
-        for place in (config.output, config.parts):
-            if f"{place}/".startswith(folder):
+        for place in places:
+            if f"{_absolute(place)}/".startswith(folder):
                 raise ValueError(f"{place} lies in the input {url}: choose another place for it")
 
 

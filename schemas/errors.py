@@ -72,6 +72,12 @@ class OutOfRangeAudioError(ClipError):
     reason = "out_of_range"
 
 
+class UnwritableAudioError(ClipError):
+    """The format that is asked for cannot hold audio of this rate, or so many channels."""
+
+    reason = "unwritable"
+
+
 class SumMismatchError(ClipError):
     """Vocals and instrumental do not add up to the mix."""
 

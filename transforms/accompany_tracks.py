@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -19,12 +20,14 @@ from schemas.recipe import ModelSpec, json_digest
 from training.accompanist import DEFAULT_SAMPLING, Accompanist, Sampling
 from transforms.commit_dataset import AccountingError
 from transforms.dsp.decode import read_channels
-from transforms.dsp.sound_files import write_sound_file
-from transforms.list_tracks import check_content
+from transforms.dsp.sound_files import check_audio_fits, write_sound_file
+from transforms.list_tracks import check_content, local_track
 from transforms.progress import ProgressLog
 
 SOUNDS, DEAD_LETTERS = "sounds", "dead_letters"
 REPORT_NAME = "accompaniments.json"
+_MAX_NAME_BYTES = 160
+"""Of the vocals' name in that of a sound: a name on a disk has up to 255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +71,17 @@ class AccompanyConfig:
         Raises:
             ValueError: As `Accompanist.load`.
         """
-        return _load(self.checkpoint, self.fine, self.acoustic, self.semantic, self.device)
+        with _LOADING:
+            return _load(self.checkpoint, self.fine, self.acoustic, self.semantic, self.device)
 
     def digest(self, accompanist: Accompanist) -> str:
         """Returns a hex digest of all that decides what comes out for given vocals."""
         value = {"stem": self.stem, "sampling": asdict(self.sampling)}
         return json_digest({**value, "models": accompanist.weights_sha256})
+
+
+_LOADING = threading.Lock()
+"""Threads that want the same models must not load them twice."""
 
 
 @lru_cache(maxsize=2)
@@ -93,6 +101,7 @@ def accompany_file(
     path: str,
     *,
     config: AccompanyConfig,
+    suffix: str,
     on_token: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[int, np.ndarray, int]]:
     """Yields seed, audio [channels, samples] and sample rate of each accompaniment of a file.
@@ -102,10 +111,12 @@ def accompany_file(
     Args:
         path: A local file.
         config: How.
+        suffix: Of the files that the audio will be written to, see `write_sound_file`.
         on_token: Called with the number of tokens in all, after each that is drawn.
 
     Raises:
-        ClipError: The file cannot be decoded, or its samples are not finite.
+        ClipError: The file cannot be decoded, its samples are not finite, or the format cannot hold
+            what comes out.
         ValueError: As `Accompanist.load`.
 
     Paper: 3.3.
@@ -113,6 +124,8 @@ def accompany_file(
     vocals, rate_hz = read_channels(path)
     if not np.isfinite(vocals).all():
         raise NonFiniteAudioError("the vocals have samples that are NaN or infinite")
+    channels = 1 if config.stem else len(vocals)
+    check_audio_fits(suffix, channels=channels, sample_rate_hz=rate_hz)
     accompanist = config.load()
     total = accompanist.tokens_to_draw(
         vocals.shape[1], sample_rate_hz=rate_hz, seeds=len(config.seeds)
@@ -136,6 +149,7 @@ def sound_name(track: Track, *, digest: str, seed: int, suffix: str) -> str:
     'verse one-9bcee15b-seed0.flac'
     """
     name = posixpath.splitext(posixpath.basename(track.uri))[0]
+    name = name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
     key = hashlib.sha256(f"{track.track_id} {digest}".encode()).hexdigest()[:8]
     return f"{name}-{key}-seed{seed}{suffix}"
 
@@ -189,7 +203,7 @@ class _AccompanyTrack(beam.DoFn):
             progress.track("found", track.size_bytes)
         else:
             try:
-                self._write(track, names)
+                self._write(track, names, progress)
             except ClipError as error:
                 progress.track("failed", track.size_bytes)
                 yield beam.pvalue.TaggedOutput(
@@ -203,10 +217,15 @@ class _AccompanyTrack(beam.DoFn):
         for seed, name in names.items():
             yield SoundRef(uri=track.uri, path=name, seed=seed)
 
-    def _write(self, track: Track, names: Mapping[int, str]) -> None:
-        with storage.local_copy(track.uri) as local:
+    def _write(self, track: Track, names: Mapping[int, str], progress: ProgressLog) -> None:
+        with local_track(track) as local:
             check_content(track, local)
-            for seed, audio, rate_hz in accompany_file(local, config=self._config):
+            for seed, audio, rate_hz in accompany_file(
+                local,
+                config=self._config,
+                suffix=self._sink.suffix,
+                on_token=lambda _total: progress.check_stopped(),
+            ):
                 url = storage.join(self._sink.output, names[seed])
                 write_sound_file(url, audio, sample_rate_hz=rate_hz)
 

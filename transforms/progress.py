@@ -51,11 +51,19 @@ class ProgressLog:
         """
         self._tell({"clip": status, "seconds": seconds})
 
+    def check_stopped(self) -> None:
+        """Does nothing, unless the job is to stop.
+
+        Raises:
+            StoppedError: The person who waits asked the job to stop.
+        """
+        if self.folder is not None and os.path.exists(os.path.join(self.folder, STOP_NAME)):
+            raise StoppedError("stopped by the user")
+
     def _tell(self, event: Mapping[str, Any]) -> None:
         if self.folder is None:
             return
-        if os.path.exists(os.path.join(self.folder, STOP_NAME)):
-            raise StoppedError("stopped by the user")
+        self.check_stopped()
         name = f"{os.getpid()}-{threading.get_ident()}.jsonl"
         with open(os.path.join(self.folder, name), "a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")

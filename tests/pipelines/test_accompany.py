@@ -1,14 +1,19 @@
 """`singsong accompany`, of one file and of many."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import soundfile
 
 from pipelines import cli
+from schemas.elements import Track
 from tests.accompanying import save_accompaniment
+from transforms.accompany_tracks import AccompanyConfig, AccompanySink, AccompanyTracks
+from transforms.progress import STOP_NAME
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +88,40 @@ def test_many_files_are_accounted_for_and_not_made_again(
     assert len(list(output.glob("*.flac"))) == 4
 
 
+def test_what_a_format_cannot_hold_is_told_before_anything_is_drawn(
+    tmp_path: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    takes, output = tmp_path / "takes", tmp_path / "out"
+    write_vocals(takes / "one.wav")
+    fast = write_vocals(takes / "fast.wav", rate_hz=96000)
+    flags = ("--checkpoint", checkpoint, "--output", output, "--format", "mp3")
+    assert accompany(takes, *flags, "--mode", "in_memory") == 3
+    report = json.loads((output / "accompaniments.json").read_text())
+    assert [Path(sound["uri"]).name for sound in report["sounds"]] == ["one.wav"]
+    assert [letter["reason"] for letter in report["dead_letters"]] == ["unwritable"]
+    capsys.readouterr()
+    nowhere = ("--checkpoint", tmp_path / "nothing", "--output", tmp_path / "mix.mp3")
+    assert accompany(fast, *nowhere) == 1
+    assert "fast.wav: an mp3 holds one or two channels at " in capsys.readouterr().err
+
+
+def test_asked_to_stop_it_stops_within_a_file(tmp_path: Path, checkpoint: str) -> None:
+    vocals = write_vocals(tmp_path / "takes" / "one.wav")
+    (tmp_path / STOP_NAME).touch()
+    content = vocals.read_bytes()
+    track = Track(
+        track_id=hashlib.sha256(content).hexdigest(), uri=str(vocals), size_bytes=len(content)
+    )
+    config = AccompanyConfig(checkpoint=checkpoint, progress=str(tmp_path))
+    sink = AccompanySink(output=str(tmp_path / "out"), suffix=".wav", digest="d")
+    with (
+        pytest.raises(Exception, match="stopped by the user"),
+        beam.Pipeline() as pipeline,
+    ):
+        pipeline | beam.Create([track]) | AccompanyTracks(config, sink)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -91,6 +130,12 @@ def test_many_files_are_accounted_for_and_not_made_again(
         (("nothing.wav", "--output", "folder"), "names no file"),
         (("a.wav", "--output", "mix.wav", "--temperature", "-1"), "must not be negative"),
         (("a.wav", "--output", "mix.wav", "--seed", "1", "--seed", "1"), "seeds must be different"),
+        (("a.wav", "--output", "./a.wav"), "lies in the input a.wav"),
+        (("takes", "--output", "takes/mixes"), "lies in the input takes"),
+        (("a.wav", "--output", "mix.ogg"), "must end in one of .wav, .flac, .mp3"),
+        (("a.wav", "--output", "mix.wav", "--format", "mp3"), "mix.wav is no mp3"),
+        (("a.wav", "--output", "mix.wav", "--explain"), "are for a folder as the output"),
+        (("a.wav", "--output", "mix.wav", "--workers", "2"), "are for a folder as the output"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import soundfile
 
 from schemas import storage
+from schemas.errors import UnwritableAudioError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -22,6 +23,7 @@ FORMATS: Mapping[str, tuple[str, str]] = {
 """libsndfile's format and subtype by suffix."""
 
 _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_FLAC_CHANNELS = 8
 
 
 def check_sound_file(url: str) -> None:
@@ -32,8 +34,39 @@ def check_sound_file(url: str) -> None:
 
     >>> check_sound_file("gs://bucket/mix.flac")
     """
-    if _suffix(url) not in FORMATS:
+    if suffix_of(url) not in FORMATS:
         raise ValueError(f"the output must end in one of {', '.join(FORMATS)}, found {url!r}")
+
+
+def check_audio_fits(suffix: str, *, channels: int, sample_rate_hz: int) -> None:
+    """Checks that a format holds audio of some channels and rate.
+
+    Args:
+        suffix: Of a file, such as ".mp3".
+        channels: How many.
+        sample_rate_hz: Samples per second.
+
+    Raises:
+        UnwritableAudioError: It does not.
+    """
+    if suffix == ".mp3" and (sample_rate_hz not in _MP3_RATES_HZ or channels > 2):
+        raise UnwritableAudioError(
+            f"an mp3 holds one or two channels at {_MP3_RATES_HZ} Hz, "
+            f"found {channels} at {sample_rate_hz} Hz: write .wav or .flac"
+        )
+    if suffix == ".flac" and channels > _FLAC_CHANNELS:
+        raise UnwritableAudioError(
+            f"a flac holds up to {_FLAC_CHANNELS} channels, found {channels}: write .wav"
+        )
+
+
+def suffix_of(url: str) -> str:
+    """Returns the suffix of a path or URL in small letters.
+
+    >>> suffix_of("gs://bucket/Mix.FLAC")
+    '.flac'
+    """
+    return os.path.splitext(url)[1].lower()
 
 
 def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> float:
@@ -43,21 +76,18 @@ def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> flo
 
     Args:
         url: Local path or fsspec URL that ends in .wav, .flac or .mp3.
-        audio: float32 [channels, samples], one or two channels in an mp3.
+        audio: float32 [channels, samples].
         sample_rate_hz: Its rate.
 
     Raises:
-        ValueError: The format is another, or cannot hold such audio.
+        ValueError: The format is another.
+        UnwritableAudioError: It cannot hold such audio.
         OSError: The place cannot be written.
     """
     check_sound_file(url)
-    suffix = _suffix(url)
+    suffix = suffix_of(url)
     kind, subtype = FORMATS[suffix]
-    if kind == "MP3" and (sample_rate_hz not in _MP3_RATES_HZ or len(audio) > 2):
-        raise ValueError(
-            f"an mp3 holds one or two channels at {_MP3_RATES_HZ} Hz, "
-            f"found {len(audio)} at {sample_rate_hz} Hz: write .wav or .flac"
-        )
+    check_audio_fits(suffix, channels=len(audio), sample_rate_hz=sample_rate_hz)
     scale = 1 / max(1.0, float(np.abs(audio).max(initial=0.0)))
     with tempfile.TemporaryDirectory(prefix="singsong-") as folder:
         path = os.path.join(folder, f"sound{suffix}")
@@ -65,7 +95,3 @@ def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> flo
         with open(path, "rb") as file:
             storage.put_file(url, file)
     return scale
-
-
-def _suffix(url: str) -> str:
-    return os.path.splitext(url)[1].lower()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from schemas.errors import UnwritableAudioError
 from transforms.dsp.sound_files import FORMATS, check_sound_file, write_sound_file
 
 
@@ -36,6 +37,8 @@ def test_what_is_too_loud_is_scaled_and_not_clipped(tmp_path: Path) -> None:
 def test_other_formats_and_rates_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in one of \.wav"):
         check_sound_file("mix.aac")
-    with pytest.raises(ValueError, match=r"found 1 at 96000 Hz: write \.wav"):
+    with pytest.raises(UnwritableAudioError, match=r"found 1 at 96000 Hz: write \.wav"):
         write_sound_file(str(tmp_path / "mix.mp3"), tone(1), sample_rate_hz=96000)
+    with pytest.raises(UnwritableAudioError, match="up to 8 channels, found 9"):
+        write_sound_file(str(tmp_path / "mix.flac"), tone(9), sample_rate_hz=48000)
     assert not list(tmp_path.iterdir())
