@@ -51,26 +51,28 @@ class WindowLayout:
     ) -> WindowLayout:
         """Returns the layout whose windows start a part of their length apart.
 
-        The hop is rounded down to whole frames of both kinds of codes.
+        The hop is rounded down, by up to a tenth, to whole frames of both kinds of codes. Where
+        there is no such hop, that of semantic codes, which only prompt the next window, is up to
+        half a frame off.
 
         Raises:
-            ValueError: No hop of up to that part is whole frames.
+            ValueError: The part is not in (0, 1], or less than a frame.
 
         >>> WindowLayout.overlapping(semantic_frames=250, coarse_frames=500).coarse_hop
         250
         >>> WindowLayout.overlapping(semantic_frames=125, coarse_frames=250).coarse_hop
         124
+        >>> layout = WindowLayout.overlapping(semantic_frames=63, coarse_frames=125)
+        >>> layout.coarse_hop, layout.semantic_hop
+        (62, 31)
         """
+        wanted = int(coarse_frames * hop_fraction)
         period = coarse_frames // math.gcd(semantic_frames, coarse_frames)
-        coarse_hop = int(coarse_frames * hop_fraction) // period * period
-        if not 0 < coarse_hop <= coarse_frames:
-            raise ValueError(
-                f"windows of {semantic_frames} semantic and {coarse_frames} coarse frames cannot "
-                f"start {hop_fraction} of their length apart"
-            )
+        whole = wanted // period * period
+        coarse_hop = whole if 10 * whole >= 9 * wanted else wanted
         return cls(
             semantic_frames=semantic_frames,
-            semantic_hop=semantic_frames * coarse_hop // coarse_frames,
+            semantic_hop=round(semantic_frames * coarse_hop / coarse_frames),
             coarse_frames=coarse_frames,
             coarse_hop=coarse_hop,
         )
