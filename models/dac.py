@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers import DacModel
@@ -29,7 +30,7 @@ class DacCodec:
             up.
         device: Where it runs.
         dtype: What encoder and decoder compute in; the quantiser is always float32.
-        batch_clips: The one batch size.
+        batch_clips: The one batch size of encoding.
 
     Raises:
         ValueError: A setting is not one of those possible, or the machine lacks the device.
@@ -99,12 +100,8 @@ class DacCodec:
             )
         if codes.max() >= geometry.codebook_size:
             raise ValueError(f"codes must be below {geometry.codebook_size}, found {codes.max()}")
-        # Codes are below 65536, which float32 holds exactly, and so they can be batched as audio.
-        flat = codes.reshape(len(codes), -1).astype("float32")
-        codebooks = codes.shape[2]
-        return in_fixed_batches(
-            lambda batch: self._decode(batch, codebooks), flat, batch_clips=self._batch_clips
-        )
+        # One by one: a song is long, and no code depends on how audio is rounded.
+        return np.concatenate([self._decode(clip[None]) for clip in codes])
 
     @torch.inference_mode()
     def _encode(self, audio: FloatArray) -> CodeArray:
@@ -117,8 +114,8 @@ class DacCodec:
         return result
 
     @torch.inference_mode()
-    def _decode(self, flat: FloatArray, codebooks: int) -> FloatArray:
-        codes = on_device(flat, self._device).long().unflatten(1, (-1, codebooks))
+    def _decode(self, clip: CodeArray) -> FloatArray:
+        codes = torch.from_numpy(clip.astype(np.int64)).to(self._device)
         latents = self._model.quantizer.from_codes(codes.transpose(1, 2))[0]
         audio = self._model.decoder(latents.to(self._dtype))[:, 0].float()
         # A block with an odd stride gives a sample less than the hop, times the strides after it.
