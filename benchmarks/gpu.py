@@ -112,7 +112,10 @@ def measure_eager(config: TrainConfig, sizes: list[int]) -> int:
     """Prints a line for each size and returns the largest that fits."""
     with new_trainer(config) as trainer:
         bench = TrainingBenchmark(trainer)
-        return list(itertools.takewhile(lambda size: bench.line("eager", size), sizes))[-1]
+        fitting = list(itertools.takewhile(lambda size: bench.line("eager", size), sorted(sizes)))
+    if not fitting:
+        sys.exit("no batch fits: give smaller --batch-sizes, or a smaller --preset")
+    return fitting[-1]
 
 
 def measure_compiled(config: TrainConfig, size: int) -> None:
