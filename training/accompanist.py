@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.devices import checked_device
 from models.protocols import AcousticCodec, SemanticEncoder
 from models.registry import load_acoustic, load_semantic
 from models.weights import load_pretrained, tensors_sha256
@@ -96,9 +97,10 @@ class Accompanist:
             device: Where everything runs.
 
         Raises:
-            ValueError: There is no checkpoint, the models behind the codes are others than those of
-                its dataset, or the fine model was trained on other codes.
+            ValueError: There is no such device or no checkpoint, the models behind the codes are
+                others than those of its dataset, or the fine model was trained on other codes.
         """
+        checked_device(device)
         model, provenance = _load_model(AccompanimentModel, checkpoint, device)
         encode = provenance.recipe["encode"]
         where = {
@@ -292,8 +294,11 @@ def _acoustic(provenance: Provenance) -> tuple[Any, str]:
 def _load_model(kind: Any, place: str, device: str) -> tuple[Any, Provenance]:
     """Returns a model and what it was trained on, after a look at which of the two it is."""
     with storage.local_folder(place) as local:
-        folder = find_model(local)
-        provenance = read_provenance(folder)
+        try:
+            folder = find_model(local)
+            provenance = read_provenance(folder)
+        except ValueError as error:
+            raise ValueError(str(error).replace(local, place)) from None
         if _IS_FINE in provenance.view and kind is AccompanimentModel:
             raise ValueError(f"{place} holds a fine model, which is the other of the two")
         if _IS_FINE not in provenance.view and kind is FineModel:

@@ -13,6 +13,7 @@ It is written under another name and renamed. What is to be removed is renamed f
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from models.weights import load_safely
 from schemas.storage import TEMPORARY_PREFIX
 
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -59,7 +61,11 @@ class Checkpoint:
 
 
 def list_checkpoints(run: str | Path) -> list[Checkpoint]:
-    """Returns the checkpoints of a run, oldest first; none if there is no such run."""
+    """Returns the checkpoints of a run, oldest first; none if there is no such run.
+
+    Raises:
+        ValueError: One of them is broken.
+    """
     folder = Path(run) / CHECKPOINTS_FOLDER
     if not folder.is_dir():
         return []
@@ -68,8 +74,15 @@ def list_checkpoints(run: str | Path) -> list[Checkpoint]:
 
 
 def best_checkpoint(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:
-    """Returns the checkpoint with the lowest value of a metric, the earlier of equals, if any."""
-    measured = [checkpoint for checkpoint in checkpoints if metric in checkpoint.metrics]
+    """Returns the checkpoint with the lowest value of a metric, the earlier of equals, if any.
+
+    What is not finite is no value.
+    """
+    measured = [
+        checkpoint
+        for checkpoint in checkpoints
+        if math.isfinite(checkpoint.metrics.get(metric, math.nan))
+    ]
     return min(measured, key=lambda checkpoint: checkpoint.metrics[metric], default=None)
 
 
@@ -123,9 +136,9 @@ def restore_optimizer(
     """Gives the optimiser of a model the state that was saved.
 
     Raises:
-        ValueError: The checkpoint is that of other parameters.
+        ValueError: The checkpoint is that of other parameters, or broken.
     """
-    tensors = load_file(checkpoint.folder / _OPTIMIZER_NAME)
+    tensors = load_safely(checkpoint.folder / _OPTIMIZER_NAME)
     names = dict(_named(model))
     if unknown := {name.rpartition("/")[0] for name in tensors} ^ set(names):
         raise ValueError(f"{checkpoint.folder} is of another model: {sorted(unknown)[0]}")
@@ -157,15 +170,16 @@ def keep_only(run: str | Path, *, last: int, metric: str) -> None:
             _remove(checkpoint.folder)
 
 
-def find_model(place: str | Path, *, metric: str = "nll") -> Path:
+def find_model(place: str | Path) -> Path:
     """Returns the folder of a model: the place itself, or the best or else the last of a run.
+
+    The best is so in what the run was told to be best in.
 
     Args:
         place: Folder of a run, of a checkpoint or of a model.
-        metric: Decides which checkpoint of a run is the best.
 
     Raises:
-        ValueError: There is no model.
+        ValueError: There is no model, or a checkpoint is broken.
     """
     for folder in (Path(place), Path(place) / MODEL_FOLDER):
         if (folder / "config.json").is_file():
@@ -173,12 +187,16 @@ def find_model(place: str | Path, *, metric: str = "nll") -> Path:
     checkpoints = list_checkpoints(place)
     if not checkpoints:
         raise ValueError(f"{place} is no model, no checkpoint and no run with checkpoints")
-    return (best_checkpoint(checkpoints, metric) or checkpoints[-1]).model
+    last = checkpoints[-1]
+    return (best_checkpoint(checkpoints, last.config.get("best_metric", "nll")) or last).model
 
 
 def _read(folder: Path) -> Checkpoint:
-    state = json.loads((folder / _STATE_NAME).read_text())
-    return Checkpoint(folder=folder, **state)
+    path = folder / _STATE_NAME
+    try:
+        return Checkpoint(folder=folder, **json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is broken ({error}): remove {folder}") from None
 
 
 def _named(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:

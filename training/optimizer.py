@@ -53,7 +53,7 @@ def t5x_adafactor(parameters: Iterable[torch.nn.Parameter]) -> Any:
     )
 
 
-class _T5xAdafactor(Adafactor):  # type: ignore[misc]  # transformers does not type it
+class _T5xAdafactor(Adafactor):
     @staticmethod
     def _get_options(param_group: dict[str, Any], param_shape: Sequence[int]) -> tuple[bool, bool]:
         """Returns whether second moments are factored, and whether there are first moments."""

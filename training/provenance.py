@@ -97,7 +97,7 @@ class Provenance:
         """Returns the frames of a window of the instrumental, as long as a training clip.
 
         Raises:
-            ValueError: The hop is no whole number of frames.
+            ValueError: As `WindowLayout.overlapping`.
         """
         frames = {
             kind: shape.frames(clip_samples(self.clip_seconds, shape.sample_rate_hz))
@@ -123,9 +123,16 @@ class Provenance:
 
 
 def read_provenance(model: str | Path) -> Provenance:
-    """Returns what a model in a folder was trained on."""
-    config = json.loads((Path(model) / "config.json").read_text())
-    return Provenance.from_json(config["data"])
+    """Returns what a model in a folder was trained on.
+
+    Raises:
+        ValueError: It is no model that was trained here.
+    """
+    try:
+        config = json.loads((Path(model) / "config.json").read_text())
+        return Provenance.from_json(config["data"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{model} holds no model of `singsong train`") from None
 
 
 def differences(old: Provenance, new: Provenance) -> list[str]:

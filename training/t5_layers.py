@@ -167,7 +167,8 @@ class SingsongStack(T5xInitialised, T5Stack):
                 if type(child) is nn.Dropout:
                     setattr(module, name, SharedDropout(child.p))
         if not config.is_decoder:  # what it returns has a mask for each position
-            self.first_dropout, self.dropout = self.dropout, nn.Identity()
+            self.dropout = nn.Identity()
+            self.first_dropout = SharedDropout(config.dropout_rate)
             self.last_dropout = nn.Dropout(config.dropout_rate)
 
     def forward(

@@ -30,6 +30,7 @@ from training.checkpoints import (
     save_checkpoint,
 )
 from training.event_file import ScalarWriter
+from training.generation import evaluation_mode
 from training.interruption import stop_requests
 from training.likelihood import autocast, measure_likelihood
 from training.loader import LoaderConfig, ShardDataset
@@ -59,7 +60,8 @@ class TrainResult:
     Attributes:
         step: How many updates the model had.
         reason: "done", "patience" or "stopped", by a person.
-        best: The best checkpoint; None where nothing was measured.
+        best: The best checkpoint; None where nothing was measured, and in all processes but the
+            first.
         first_process: Whether this process is the one that prints.
     """
 
@@ -89,7 +91,9 @@ def train(
     with joined_processes(config.device) as processes, stop_requests() as asked_to_stop:
         trainer = Trainer(config, processes, resume=resume, extra_metrics=extra_metrics or {})
         reason = trainer.run(asked_to_stop)
-    best = best_checkpoint(list_checkpoints(config.output), config.best_metric)
+    best = None
+    if processes.first:
+        best = best_checkpoint(list_checkpoints(config.output), config.best_metric)
     return TrainResult(step=trainer.step, reason=reason, best=best, first_process=processes.first)
 
 
@@ -127,6 +131,7 @@ class Trainer:
         provenance = Provenance.of(self.data.manifest, config.view_json)
         checkpoint = resume_point(config, provenance, resume=resume)
         self.step = checkpoint.step if checkpoint else 0
+        self._unmeasured = checkpoint is not None and not checkpoint.metrics
         self.model = new_or_saved_model(self.stage, config, provenance, checkpoint).to(device)
         self.optimizer = t5x_adafactor(self.model.parameters())
         if checkpoint:
@@ -165,6 +170,10 @@ class Trainer:
         batches: Any = iter(self.data)
         with bar, closing(batches), closing(self.writer) if self.writer else nullcontext():
             self.throughput.start()
+            if self._unmeasured and self._due(config.evaluate_every, False):
+                self._save(self.evaluate())  # which a person did not wait for
+                if self._out_of_patience():
+                    return "patience"
             while self.step < config.steps:
                 values = self.update(next(batches))
                 bar.update()
@@ -239,9 +248,10 @@ class Trainer:
             z_loss=self.config.z_loss,
         )
         if self.processes.first:
-            metrics.update(
-                {name: measure(self.model) for name, measure in self.extra_metrics.items()}
-            )
+            with evaluation_mode(self.model), torch.no_grad():
+                metrics.update(
+                    {name: measure(self.model) for name, measure in self.extra_metrics.items()}
+                )
         self._log("validation", metrics)
         self.throughput.start()
         return metrics
@@ -260,6 +270,7 @@ class Trainer:
             keep_only(
                 self.config.output, last=self.config.keep_last, metric=self.config.best_metric
             )
+        self.processes.any(False)  # waits: a process that ends has torchrun end the others
         self.throughput.start()
 
     def _due(self, every: int, last: bool) -> bool:

@@ -129,6 +129,8 @@ class TrainConfig:
                 f"patience counts evaluations: it must be at least 1, and evaluate_every too, "
                 f"found {self.patience} and {self.evaluate_every}"
             )
+        if "://" in self.output:
+            raise ValueError(f"output must be a folder of this machine, found {self.output!r}")
         self.view  # noqa: B018  (checks itself)
 
     @property

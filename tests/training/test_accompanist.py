@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from tests.accompanying import lite_provenance, save_accompaniment, save_fine
 from training.accompanist import Accompanist, Sampling
 
@@ -112,6 +113,23 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Accompanist.load(own, fine=save_fine(tmp_path / "fine2", weights=weights))
     with pytest.raises(ValueError, match="is no model"):
         Accompanist.load(str(tmp_path / "nothing"))
+    (tmp_path / "config.json").write_text('{"model_type": "dac"}')
+    with pytest.raises(ValueError, match="holds no model of `singsong train`"):
+        Accompanist.load(str(tmp_path))
+    with pytest.raises(ValueError, match='device must be "cpu", "cuda"'):
+        Accompanist.load(own, device="gpu")
+
+
+def test_clips_whose_half_is_no_whole_frame_of_both_codes(tmp_path: Path) -> None:
+    """63 semantic and 125 coarse frames."""
+    encode = EncodeRecipe(clip_seconds=2.5)
+    recipe = recipe_json(DatasetRecipe(encode=encode))
+    accompanist = Accompanist.load(save_accompaniment(tmp_path, recipe=recipe))
+    layout = accompanist.windows.layout
+    assert (layout.coarse_hop, layout.semantic_hop) == (62, 31)
+    heard = accompanist.accompany(np.zeros(6 * 16000, np.float32), sample_rate_hz=16000)
+    assert heard.shape == (1, 6 * 16000)
+    assert np.abs(heard[0, -16000:]).max() > 0
 
 
 @pytest.mark.parametrize(

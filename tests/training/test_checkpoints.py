@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, the best and the last, and back as they were."""
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -186,3 +187,32 @@ def test_a_model_is_found_in_a_run_a_checkpoint_and_a_folder(
     assert find_model(first.folder) == first.model == find_model(first.model)
     save(tmp_path, *trained, at=1, nll=2.0)
     assert find_model(tmp_path) == first.model
+    save(tmp_path, *trained, at=2, nll=math.nan)
+    assert find_model(tmp_path) == first.model
+    save(tmp_path, *trained, at=1, nll=2.0, fad=5.0)
+    save(tmp_path, *trained, at=2, nll=3.0, fad=4.0)
+    assert find_model(tmp_path) == first.model
+    config = {"best_metric": "fad"}
+    state = {"loader": {}, "metrics": {"nll": 4.0, "fad": 6.0}, "config": config}
+    model, optimizer = trained
+    save_checkpoint(tmp_path, model=model, optimizer=optimizer, step=3, **state)
+    assert find_model(tmp_path) == last.model
+
+
+@pytest.mark.parametrize("content", ["", '{"step": 1}', "[]"])
+def test_a_broken_state_is_told(tmp_path: Path, trained: tuple[Any, Any], content: str) -> None:
+    save(tmp_path, *trained, at=1)
+    (checkpoint,) = list_checkpoints(tmp_path)
+    (checkpoint.folder / "state.json").write_text(content)
+    with pytest.raises(ValueError, match=r"state\.json is broken .*: remove .*step-00000001"):
+        list_checkpoints(tmp_path)
+
+
+def test_a_broken_optimiser_is_told(tmp_path: Path, trained: tuple[Any, Any]) -> None:
+    save(tmp_path, *trained, at=1)
+    (checkpoint,) = list_checkpoints(tmp_path)
+    path = checkpoint.folder / "optimizer.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    model, optimizer = trained
+    with pytest.raises(ValueError, match=r"optimizer\.safetensors"):
+        restore_optimizer(checkpoint, model=model, optimizer=optimizer)

@@ -182,6 +182,18 @@ def test_a_metric_of_one_s_own_decides_and_ends_the_run(data: Path, tmp_path: Pa
     assert logged(tmp_path, "validation/fad") == {1: 3.0, 2: 1.0, 3: 2.0, 4: 2.0}
 
 
+def test_a_metric_sees_the_model_without_dropout(data: Path, tmp_path: Path) -> None:
+    seen = []
+
+    def measure(model: Any) -> float:
+        seen.append((model.training, torch.is_grad_enabled()))
+        return 0.0
+
+    config = quick_config(data, tmp_path, steps=2, evaluate_every=1)
+    train(config, extra_metrics={"fad": measure})
+    assert seen == [(False, False)] * 2
+
+
 def test_a_run_may_start_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
     train(quick_config(data, tmp_path / "first"))
     first = str(tmp_path / "first")
@@ -280,6 +292,28 @@ def test_ctrl_c_saves_and_stops(data: Path, tmp_path: Path, monkeypatch: Any) ->
     train(quick_config(data, tmp_path / "whole"))
     for name, value in weights(tmp_path / "whole").items():
         assert weights(tmp_path / "run")[name].equal(value)
+
+
+def test_what_a_stop_left_unmeasured_is_measured_when_the_run_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    update = Trainer.update
+
+    def interrupted(self: Trainer, batch: Any) -> Any:
+        if self.step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, batch)
+
+    whole, run = (quick_config(data, tmp_path / name, evaluate_every=3) for name in ("a", "b"))
+    train(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", interrupted)
+        assert train(run).step == 3
+    assert not logged(tmp_path / "b", "validation/nll")
+    train(run, resume=True)
+    expected = logged(tmp_path / "a", "validation/nll")
+    assert list(expected) == [3, 6]
+    assert logged(tmp_path / "b", "validation/nll") == expected
 
 
 def test_the_second_ctrl_c_does_not_wait(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
