@@ -34,7 +34,9 @@ def lite_provenance(view: dict[str, Any], **changes: Any) -> Provenance:
     return Provenance(**{**values, **changes})
 
 
-def save_accompaniment(folder: Path, featurization: str = "S-SA", **changes: Any) -> str:
+def save_accompaniment(
+    folder: Path, featurization: str = "S-SA", *, seed: int = 0, **changes: Any
+) -> str:
     provenance = lite_provenance({"featurization": featurization, "noisy": True}, **changes)
     config = AccompanimentConfig(
         vocab_size=provenance.vocabulary.size,
@@ -42,7 +44,7 @@ def save_accompaniment(folder: Path, featurization: str = "S-SA", **changes: Any
         **ACCOMPANIMENT["tiny"],
     )
     with torch.random.fork_rng():
-        torch.manual_seed(0)  # with which a mix stays below full scale, and so is not scaled
+        torch.manual_seed(seed)  # with 0 a mix stays below full scale, and so is not scaled
         AccompanimentModel(config).save_pretrained(folder)
     return str(folder)
 
