@@ -195,7 +195,7 @@ def _read(folder: Path) -> Checkpoint:
     path = folder / _STATE_NAME
     try:
         return Checkpoint(folder=folder, **json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+    except (FileNotFoundError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is broken ({error}): remove {folder}") from None
 
 

@@ -12,7 +12,7 @@ import soundfile
 from pipelines import cli
 from schemas.elements import Track
 from tests.accompanying import save_accompaniment
-from transforms.accompany_tracks import AccompanyConfig, AccompanySink, AccompanyTracks
+from transforms.accompany_tracks import AccompanyConfig, AccompanySink, AccompanyTracks, sound_name
 from transforms.progress import STOP_NAME
 
 
@@ -120,6 +120,17 @@ def test_asked_to_stop_it_stops_within_a_file(tmp_path: Path, checkpoint: str) -
     ):
         pipeline | beam.Create([track]) | AccompanyTracks(config, sink)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sound_has_a_name_that_a_disk_takes() -> None:
+    name = "\u00e9" * 125 + ".wav"
+    assert len(name.encode()) == 254
+    for suffix in (".wav", ".flac"):
+        track = Track(track_id="ab12", uri=f"/takes/{name}", size_bytes=1)
+        found = sound_name(track, digest="cd34", seed=2**31, suffix=suffix)
+        assert len(found.encode()) < 200
+        assert found.startswith("\u00e9" * 80 + "-")
+        assert found.endswith(suffix)
 
 
 @pytest.mark.parametrize(
