@@ -98,7 +98,11 @@ class SparkCluster:
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [str(home / "bin/spark-class"), *command],
-                env={**self.environment, "SPARK_HOME": str(home)},
+                env={
+                    **self.environment,
+                    "SPARK_HOME": str(home),
+                    "SPARK_LOCAL_DIRS": str(self._folder / "local"),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
