@@ -222,11 +222,11 @@ class ShardDataset(IterableDataset[Batch]):
                 )
                 ahead.append(read)
                 if len(ahead) == _WINDOWS_HELD:
-                    yield ahead[0].result()
+                    yield _then_checked(ahead[0], reader)
                     reader.check(ahead.popleft().shards)
                     reader.keep(shard for read in ahead for shard in read.shards)
             while ahead:
-                yield ahead[0].result()
+                yield _then_checked(ahead[0], reader)
                 reader.check(ahead.popleft().shards)
         finally:
             if pool is not None:
@@ -267,6 +267,13 @@ def _shards_of(manifest: Manifest, split: str) -> list[ShardEntry]:
     if not shards:
         raise DatasetError(f"split {split} holds no records")
     return sorted(shards, key=lambda shard: shard.shard)
+
+
+def _then_checked(read: WindowRead, reader: ShardReader) -> Features:
+    """Returns what was read; the checks of its shards begin after it, and delay no first batch."""
+    features = read.result()
+    reader.begin_checks(read.shards)
+    return features
 
 
 def _batch(held: deque[Features], size: int) -> Batch:

@@ -27,7 +27,7 @@ class ShardReader:
     A local shard is read in place. A remote one is read whole: into memory until it is dropped, or
     once and for all into a folder. Each page is checked against its CRC whenever it is read. The
     sha256 of a shard is checked before anything else when it is fetched; that of a local file is
-    checked in the background once the first row group was read, and `check` waits for it.
+    checked in the background when `begin_checks` says so, and `check` waits for it.
 
     Args:
         dataset: Folder or URL.
@@ -67,12 +67,16 @@ class ShardReader:
             if shard not in self._open:
                 self._open[shard] = self._opened(shard)
             opened = self._open[shard]
-        rows = opened.read(group)
-        self._begin_check(shard, opened)
-        return rows
+        return opened.read(group)
+
+    def begin_checks(self, shards: Iterable[int]) -> None:
+        """Begins to check these shards, of which something was read, unless they were checked."""
+        for shard in set(shards) - self._verified - self._checks.keys():
+            name, entry = self._open[shard].name, self._shards[shard]
+            self._checks[shard] = self._checker.submit(_check_file, name, entry)
 
     def check(self, shards: Iterable[int]) -> None:
-        """Waits until the sha256 of these shards is known to be right, if they were read.
+        """Waits until the sha256 of these shards is known to be right, if its check was begun.
 
         Raises:
             DatasetError: A shard is damaged.
@@ -92,13 +96,6 @@ class ShardReader:
     def close(self) -> None:
         """Ends the checks."""
         self._checker.shutdown(cancel_futures=True)
-
-    def _begin_check(self, shard: int, opened: _OpenShard) -> None:
-        """Comes after the first read, so that the first batch does not wait for it."""
-        with self._locks[shard]:
-            if shard not in self._verified and shard not in self._checks:
-                entry = self._shards[shard]
-                self._checks[shard] = self._checker.submit(_check_file, opened.name, entry)
 
     def _opened(self, shard: int) -> _OpenShard:
         entry = self._shards[shard]

@@ -37,7 +37,7 @@ class WindowRead:
         self._epoch, self._groups = window.epoch, groups
         self._reader, self._featurizer = reader, featurizer
         self._group, self._row = window.group[mine], window.row[mine]
-        wanted = np.unique(self._group)
+        wanted = np.flatnonzero(np.bincount(self._group))
         self.shards = frozenset(groups.shard[wanted].tolist())
         self._features: Features = {
             name: np.empty((len(mine), length), featurizer.dtype)

@@ -44,8 +44,9 @@ def contents(peer: Any, data: Path, workers: int) -> list[Any]:
 def resume(peer: Any, data: Path, saved: Any) -> float:
     """Returns the seconds to the first batch after the state."""
     started = time.perf_counter()
-    next(iter(peer.resumed(data, saved)))
-    return time.perf_counter() - started
+    batches = iter(peer.resumed(data, saved))
+    next(batches)
+    return time.perf_counter() - started  # and only then is `batches` closed
 
 
 def main() -> None:

@@ -93,8 +93,9 @@ def test_a_flipped_bit_is_found_where_nothing_is_read(dataset: Path) -> None:
     chunk = pq.read_metadata(path).row_group(1).column(CHUNK_OF_VOCALS)
     flip_a_bit(path, chunk.data_page_offset + chunk.total_compressed_size // 2)
     reader = reader_of(dataset)
-    reader.check([0])  # it was not read yet
     reader.read(0, 0)
+    reader.check([0])  # nobody began to
+    reader.begin_checks([0])
     with pytest.raises(DatasetError, match=f"{shard.path} is damaged.*{shard.sha256[:12]}"):
         reader.check([0])
 
@@ -117,9 +118,12 @@ def test_a_shard_is_hashed_once(dataset: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
+        reader.begin_checks([0])
+        reader.begin_checks([0])
         reader.check([0])
         reader.keep([])
         reader.read(0, 1)
+        reader.begin_checks([0])
         reader.close()
     assert hashed.call_count == 1
 
@@ -177,6 +181,7 @@ def test_damage_in_the_cache_is_found(remote: str, tmp_path: Path) -> None:
     flip_a_bit(copy, copy.stat().st_size // 2)
     reader = reader_of(remote, cache=tmp_path)
     reader.read(0, 0)
+    reader.begin_checks([0])
     with pytest.raises(DatasetError, match=f"{copy} is damaged"):
         reader.check([0])
 

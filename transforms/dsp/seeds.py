@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-import numpy as np
+from numpy.random import Generator, Philox
 
 
-def generator(*, seed: int, purpose: str, key: str) -> np.random.Generator:
+def generator(*, seed: int, purpose: str, key: str) -> Generator:
     """Returns a counter-based generator that depends on its three arguments alone.
 
     Two workers, two orders and two attempts draw the same numbers for the same key.
@@ -25,4 +25,4 @@ def generator(*, seed: int, purpose: str, key: str) -> np.random.Generator:
     """
     name = json.dumps([seed, purpose, key]).encode()
     philox_key = int.from_bytes(hashlib.sha256(name).digest()[:16], "little")
-    return np.random.Generator(np.random.Philox(key=philox_key))
+    return Generator(Philox(key=philox_key))
