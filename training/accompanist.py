@@ -298,7 +298,7 @@ def _load_model(kind: Any, place: str, device: str) -> tuple[Any, Provenance]:
             folder = find_model(local)
             provenance = read_provenance(folder)
         except ValueError as error:
-            raise ValueError(str(error).replace(local, place)) from None
+            raise ValueError(str(error).replace(local, place)) from error
         if _IS_FINE in provenance.view and kind is AccompanimentModel:
             raise ValueError(f"{place} holds a fine model, which is the other of the two")
         if _IS_FINE not in provenance.view and kind is FineModel:

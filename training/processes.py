@@ -48,6 +48,10 @@ class Processes:
         """Returns whether the flag is set in some process; all of them must call it."""
         return self.summed([float(flag)])[0] > 0
 
+    def wait(self) -> None:
+        """Returns when all of them have called it."""
+        self.any(False)
+
 
 @contextmanager
 def joined_processes(device: str | None) -> Iterator[Processes]:

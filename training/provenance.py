@@ -131,8 +131,8 @@ def read_provenance(model: str | Path) -> Provenance:
     try:
         config = json.loads((Path(model) / "config.json").read_text())
         return Provenance.from_json(config["data"])
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{model} holds no model of `singsong train`") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{model} holds no model of `singsong train`") from error
 
 
 def differences(old: Provenance, new: Provenance) -> list[str]:

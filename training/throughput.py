@@ -10,8 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training.stages import Stage
 
-_PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
-_PEAK_FLOPS |= {"L40S": 362e12, "L40": 181e12, "L4": 121e12}  # the longer name first
+_PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,  # a name comes before those that it begins with
+    "L40": 181e12,
+    "L4": 121e12,
+}
 """Dense bfloat16 operations per second, from the data sheets (SXM where there is a choice)."""
 
 

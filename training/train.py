@@ -270,7 +270,7 @@ class Trainer:
             keep_only(
                 self.config.output, last=self.config.keep_last, metric=self.config.best_metric
             )
-        self.processes.any(False)  # waits: a process that ends has torchrun end the others
+        self.processes.wait()  # a process that ends has torchrun end the others
         self.throughput.start()
 
     def _due(self, every: int, last: bool) -> bool:
