@@ -13,8 +13,15 @@ from schemas.geometry import AcousticGeometry, SemanticGeometry
 RATE = 44100
 
 
+VOCALS_LEVEL, VOCALS_HZ = 0.5, 1500
+"""The fake vocals: the mix at this level, ring-modulated at this frequency."""
+
+
 class FakeSeparator:
-    """Takes half of the mix for vocals."""
+    """Takes the ring-modulated mix for vocals.
+
+    The stems differ in level and in pitch, so that no test passes with the two swapped.
+    """
 
     sample_rate_hz = RATE
     weights_sha256 = hashlib.sha256(b"fake separator").hexdigest()
@@ -24,7 +31,8 @@ class FakeSeparator:
 
     def separate_vocals(self, mix: FloatArray) -> FloatArray:
         self.calls += len(mix)
-        return mix * np.float32(0.5)
+        carrier = np.cos(2 * np.pi * VOCALS_HZ * np.arange(mix.shape[-1]) / self.sample_rate_hz)
+        return mix * (VOCALS_LEVEL * carrier).astype(np.float32)
 
 
 class FakeCodec:

@@ -16,7 +16,7 @@ from pipelines import cli
 from schemas import storage
 from schemas.manifest import Manifest, read_manifest
 from schemas.names import shard_of, split_of
-from tests.fakes import RATE, tone, write_tones
+from tests.fakes import RATE, VOCALS_HZ, VOCALS_LEVEL, tone, write_tones
 
 
 def table(dataset: Path, name: str) -> list[dict]:
@@ -58,18 +58,26 @@ def test_music_becomes_a_dataset(prepare, tmp_path: Path, dataset: Path) -> None
     assert verify(dataset) == 0
     row = rows[0]
     assert row["mix_peak_rms_db"] == pytest.approx(20 * np.log10(0.3 / np.sqrt(2)), abs=0.1)
-    assert row["vocals_peak_rms_db"] == pytest.approx(row["mix_peak_rms_db"] - 6.02, abs=0.01)
+    vocals_db = row["mix_peak_rms_db"] + 20 * np.log10(VOCALS_LEVEL / np.sqrt(2))
+    instrumental_db = row["mix_peak_rms_db"] + 10 * np.log10(1 + VOCALS_LEVEL**2 / 2)
+    assert row["vocals_peak_rms_db"] == pytest.approx(vocals_db, abs=0.01)
+    assert row["instrumental_peak_rms_db"] == pytest.approx(instrumental_db, abs=0.01)
     assert len(row["vocals_acoustic"]) == 20 * 2
     assert len(row["vocals_semantic"]) == 10
     assert row["vocals_acoustic"] != row["vocals_noisy_acoustic"]
-    assert row["vocals_acoustic"] == row["instrumental_acoustic"]
+    assert row["vocals_acoustic"] != row["instrumental_acoustic"]
 
 
 def test_codes_are_those_of_the_clip(prepare, tmp_path: Path, dataset: Path) -> None:
     (path,) = write_tones(tmp_path / "music", tracks=1, seconds=3.2)
     assert prepare(path) == 0
-    crossings = [row["instrumental_semantic"] for row in records(dataset)]
-    assert np.mean(crossings) == pytest.approx(2 * 220 / 10, abs=1)
+    times = np.arange(16000) / 16000
+    instrumental = np.sin(2 * np.pi * 220 * times)
+    vocals = instrumental * np.cos(2 * np.pi * VOCALS_HZ * times)
+    for source, sound in (("instrumental", instrumental), ("vocals", vocals)):
+        crossings = [row[f"{source}_semantic"] for row in records(dataset)]
+        want = np.count_nonzero(np.diff(np.signbit(sound))) / 10  # in each 0.1 s frame
+        assert np.mean(crossings) == pytest.approx(want, abs=1)
 
 
 def test_the_digest_does_not_depend_on_order_workers_or_names(
@@ -161,7 +169,8 @@ def test_loud_and_quiet_clips_are_dropped_and_keep_their_row(
     rows = pq.read_table(part).to_pylist()
     assert [row["status"] for row in rows] == ["encoded", "dropped", "dropped"]
     assert rows[1]["vocals_acoustic"] is None
-    assert rows[1]["instrumental_peak_rms_db"] == pytest.approx(-49.03, abs=0.05)
+    # 20 log10(0.01 / sqrt(2)) for the tone, 10 log10(1 + 0.5^2 / 2) for its modulation
+    assert rows[1]["instrumental_peak_rms_db"] == pytest.approx(-43.01 + 0.51, abs=0.05)
     assert rows[2]["mix_peak_rms_db"] == -200
 
 
@@ -173,7 +182,7 @@ def test_a_stricter_filter_and_other_shards_cost_no_encoding(
     assert prepare(tmp_path / "a.wav") == 0
     first = read_manifest(str(dataset)).dataset_digest
     monkeypatch.setattr(transforms.encode_track, "encode_track", None)
-    stricter = ("--min-instrumental-db", "-22", "--clips-per-shard", "1")
+    stricter = ("--min-instrumental-db", "-15", "--clips-per-shard", "1")
     assert prepare(tmp_path / "a.wav", flags=stricter) == 1
     assert prepare(tmp_path / "a.wav", flags=(*stricter, "--new-version")) == 0
     assert read_manifest(str(dataset)).counts["clips"]["kept"] == 1
