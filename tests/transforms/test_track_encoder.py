@@ -225,6 +225,11 @@ def test_the_fingerprint_is_that_of_all_samples_as_16_bit() -> None:
     assert digest(np.split(audio, 3)) == hashlib.sha256(data).hexdigest()
 
 
+def test_samples_that_are_not_numbers_have_a_fingerprint() -> None:
+    audio = np.array([np.nan, np.inf, -np.inf, 0.5], np.float32)
+    assert digest([audio]) == digest([np.array([0, 1, -1, 0.5], np.float32)])
+
+
 @pytest.mark.parametrize("size", [1000, 8192, 30000])
 def test_the_fingerprint_does_not_depend_on_the_blocks(size: int) -> None:
     audio = np.random.default_rng(0).uniform(-1, 1, 30000).astype(np.float32)
