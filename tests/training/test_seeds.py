@@ -147,7 +147,7 @@ def tokens_by_hand(records: Any, rows: list[int], *, source: str, kinds: str) ->
         parts.append(codes_of(records, f"{source}_semantic", rows, (5,)) + 2)
     if "A" in kinds:
         codes = codes_of(records, f"{source}_acoustic", rows, (4, 3))[..., :2]
-        parts.append((codes + [9, 18]).reshape(len(rows), 8))
+        parts.append((codes + np.array([9, 18])).reshape(len(rows), 8))
     return np.concatenate(parts, 1)
 
 
