@@ -1,5 +1,6 @@
 """`singsong accompany`, of one file and of many."""
 
+import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -9,10 +10,18 @@ import numpy as np
 import pytest
 import soundfile
 
+import pipelines.accompany
 from pipelines import cli
 from schemas.elements import Track
 from tests.accompanying import save_accompaniment
-from transforms.accompany_tracks import AccompanyConfig, AccompanySink, AccompanyTracks, sound_name
+from training.accompanist import Sampling
+from transforms.accompany_tracks import (
+    AccompanyConfig,
+    AccompanySink,
+    AccompanyTracks,
+    accompany_file,
+    sound_name,
+)
 from transforms.progress import STOP_NAME
 
 
@@ -44,6 +53,43 @@ def test_the_vocals_stay_as_they_are(tmp_path: Path, checkpoint: str) -> None:
     assert (rate_hz, mix.shape, stem.shape) == (48000, sung.shape, sung.shape[:1])
     assert np.abs(stem).max() > 0
     np.testing.assert_allclose(mix - sung, np.stack([stem, stem], axis=1), atol=1e-6)
+
+
+def flags_of(*arguments: str) -> AccompanyConfig:
+    parser = argparse.ArgumentParser()
+    pipelines.accompany.add_arguments(parser)
+    flags = ["a.wav", "--checkpoint", "run", "--output", "mix.wav", *arguments]
+    return pipelines.accompany.config_from(parser.parse_args(flags)).accompany
+
+
+def test_flags_say_how_codes_are_drawn() -> None:
+    assert flags_of().seeds == (0,)
+    assert flags_of("--seed", "0").seeds == (0,)
+    config = flags_of(
+        "--seed", "3", "--seed", "0", "--temperature", "0.5", "--fine-temperature", "0"
+    )
+    assert config.seeds == (3, 0)
+    assert (config.sampling.temperature, config.sampling.fine_temperature) == (0.5, 0.0)
+
+
+def test_a_file_is_accompanied_as_it_was_configured(tmp_path: Path, checkpoint: str) -> None:
+    """The mix is the vocals, untouched, and what the models make of the mean of their channels."""
+    path = write_vocals(tmp_path / "vocals.wav", rate_hz=44100)
+    vocals, rate_hz = soundfile.read(path, dtype="float32")
+    config = AccompanyConfig(
+        checkpoint=checkpoint, seeds=(5, 0), sampling=Sampling(temperature=0.3)
+    )
+    found = list(accompany_file(str(path), config=config, suffix=".wav"))
+    expected = config.load().accompany(
+        vocals.mean(axis=1, dtype=np.float32),
+        sample_rate_hz=rate_hz,
+        seeds=[5, 0],
+        sampling=Sampling(temperature=0.3),
+    )
+    for (seed, mix, found_hz), wanted, instrumental in zip(found, (5, 0), expected, strict=True):
+        assert (seed, found_hz) == (wanted, 44100)
+        np.testing.assert_allclose(mix, vocals.T + instrumental, rtol=0, atol=1e-6)
+    assert not np.array_equal(*expected)
 
 
 def test_each_seed_has_a_file(
