@@ -200,7 +200,7 @@ def test_the_user_s_seeds_and_temperatures_decide(
                 temperature=sampling.fine_temperature,
             )
             expected = np.concatenate([expected, more], 1)
-        np.testing.assert_array_equal(accompanist.acoustic.read[row], expected)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(accompanist.acoustic.read[row], expected)
 
 
 @pytest.mark.parametrize("rate_hz", [800, 1600, 4410])

@@ -13,7 +13,7 @@ import torch
 from tests.keyed_random import keyed
 from tests.plain_adafactor import PlainAdafactor
 from tests.trained import logged, quick_config, write_trainable
-from tests.trainers import first_batches, trainer_of
+from tests.trainers import codes_of, first_batches, records_of, trainer_of
 from training.accompaniment_model import target_logits
 from training.checkpoints import list_checkpoints
 from training.processes import Processes
@@ -176,7 +176,11 @@ def test_an_evaluation_has_the_z_loss_of_the_run_and_no_dropout(data: Path, tmp_
         metrics = trainer.evaluate()
         assert trainer.model.training
     assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
-    assert sorted(joined["row"].tolist()) == list(range(len(joined["row"])))
+    held_out = records_of(data, "validation")
+    assert joined["row"].tolist() == list(range(len(held_out)))
+    codes = codes_of(held_out, "vocals_noisy_semantic", joined["row"], (5,))
+    np.testing.assert_array_equal(joined["input_tokens"].numpy(), codes + 2)
+    assert len({len(batch["row"]) for batch in batches}) == 2, "a mean of means would be the same"
 
 
 def test_patience_counts_evaluations_and_not_steps(

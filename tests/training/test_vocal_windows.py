@@ -27,7 +27,7 @@ def cut_by_hand(vocals: np.ndarray) -> np.ndarray:
 
 def heard_by(windows: VocalWindows, vocals: np.ndarray, rate_hz: int = RATE) -> list[np.ndarray]:
     windows.tokens(vocals, sample_rate_hz=rate_hz)
-    return [model.heard for model in (windows.acoustic, windows.semantic)]  # type: ignore[attr-defined]
+    return [model.heard for model in (windows.acoustic, windows.semantic)]
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1.0, 2.2])
