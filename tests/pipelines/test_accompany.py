@@ -12,6 +12,7 @@ import soundfile
 
 import pipelines.accompany
 from pipelines import cli
+from pipelines.runner_arguments import parse_arguments
 from schemas.elements import Track
 from tests.accompanying import save_accompaniment
 from training.accompanist import Sampling
@@ -59,7 +60,7 @@ def flags_of(*arguments: str) -> AccompanyConfig:
     parser = argparse.ArgumentParser()
     pipelines.accompany.add_arguments(parser)
     flags = ["a.wav", "--checkpoint", "run", "--output", "mix.wav", *arguments]
-    return pipelines.accompany.config_from(parser.parse_args(flags)).accompany
+    return pipelines.accompany.config_from(parse_arguments(parser, flags)).accompany
 
 
 def test_flags_say_how_codes_are_drawn() -> None:
