@@ -31,10 +31,12 @@ def losses_by_hand(
     model: Any, batch: Any, *, z_loss: float, dropout_seed: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the mean loss and the mean cross-entropy, from the formulas of t5x."""
+    was_training = model.training
     model.train(dropout_seed is not None)
     if dropout_seed is not None:
         torch.manual_seed(dropout_seed)
     logits = target_logits(model, batch["input_tokens"], batch["target_tokens"])
+    model.train(was_training)
     log_z = torch.log(torch.exp(logits).sum(-1))
     nll = log_z - logits.gather(-1, batch["target_tokens"][..., None])[..., 0]
     return (nll + z_loss * log_z**2).mean(), nll.mean()
