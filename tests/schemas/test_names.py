@@ -33,3 +33,11 @@ def test_clip_ids_sort_as_the_clips_do() -> None:
 
 def test_parts_are_named_by_track_and_recipe() -> None:
     assert part_path(IDS[0], IDS[1]) == f"{IDS[0][:2]}/{IDS[0]}-{IDS[1]}.parquet"
+
+
+def test_golden_shards_and_splits() -> None:
+    """Other values would move tracks of published datasets to other shards and splits."""
+    assert [shard_of(name, 1024) for name in IDS[:4]] == [885, 588, 298, 432]
+    splits = (("a", 1), ("b", 1), ("c", 2))
+    drawn = "".join(split_of(name, splits) for name in IDS[:32])
+    assert drawn == "aaccbcbccccbcccccccccaabbbbcbbca"

@@ -1,0 +1,1 @@
+"""Deliberate bugs, one after another, and whether the tests notice them: `make mutants`."""
