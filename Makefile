@@ -8,7 +8,7 @@ TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants
+.PHONY: help demo test lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants mutants-sampled
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
 
 mutants: $(VENV)/.dev ## plant each bug of tests/mutants/ in a copy: the tests must notice; ONLY=WORD picks some
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)",)
+
+mutants-sampled: $(VENV)/.dev ## the same with a sample of the small changes that cosmic-ray makes; ONLY=WORD picks files
+	@$(BIN)/python -m tests.mutants.sampled $(if $(ONLY),--only "$(ONLY)",)
 
 bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would write
 	@$(BIN)/python benchmarks/prepare.py

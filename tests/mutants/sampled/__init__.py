@@ -1,0 +1,1 @@
+"""Small changes that cosmic-ray makes to deciding files: `make mutants-sampled`."""
