@@ -41,7 +41,7 @@ COPY --from=weights / /opt/singsong/weights/
 ARG MODELS=""
 WORKDIR /opt/singsong
 # hadolint ignore=SC2086
-RUN python -m runners.image_labels ${MODELS} > labels
+RUN python -m singsong.runners.image_labels ${MODELS} > labels
 
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 RUN useradd --create-home --uid 1000 singsong

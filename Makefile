@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to listen to; MUSIC=~/Music takes yours
-	@$(BIN)/python -m pipelines.demo $(if $(MUSIC),--music "$(MUSIC)",)
+	@$(BIN)/python -m singsong.commands.demo $(if $(MUSIC),--music "$(MUSIC)",)
 
 test: $(VENV)/.dev ## run the test suite
 	@$(BIN)/python -m pytest -q $(if $(CI),--require-tools,) $(PYTEST_ARGS)
@@ -52,7 +52,7 @@ push: docker ## push the worker image: IMAGE=registry/name:tag
 	@docker push $(IMAGE)
 
 image-check: $(VENV)/.dev ## carry out the Dockerfile without Docker and encode a clip in it; needs root, debootstrap, Go
-	@$(BIN)/python -m tests.plain_build
+	@$(BIN)/python -m tests.support.plain_build
 
 docker:
 	@test -n "$(IMAGE)" || { echo "Name the image: make $(or $(MAKECMDGOALS),image) IMAGE=registry/name:tag"; exit 1; }

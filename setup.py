@@ -60,8 +60,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "singsong=pipelines.cli:main",
-            "singsong-worker=runners.spark_boot:main",
+            "singsong=singsong.commands.cli:main",
+            "singsong-worker=singsong.runners.spark_boot:main",
         ]
     },
 )

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from models.bundle import load_models
-from runners.local import LocalOptions, set_up_process
-from schemas.recipe import EncodeRecipe
-from transforms.dsp.clips import ClipCutter
-from transforms.dsp.decode import stream_mono
-from transforms.dsp.resample import resample
+from singsong.audio.clips import ClipCutter
+from singsong.audio.decode import stream_mono
+from singsong.audio.resample import resample
+from singsong.models.bundle import load_models
+from singsong.runners.local import LocalOptions, set_up_process
+from singsong.schemas.recipe import EncodeRecipe
 
 CLIP = 441000
 

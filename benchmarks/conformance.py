@@ -22,9 +22,9 @@ from pathlib import Path
 
 import apache_beam
 
-from pipelines.demo import make_corpus
-from schemas import storage
-from tests.command import (
+from singsong import storage
+from singsong.commands.demo import make_corpus
+from tests.support.command import (
     ROOT,
     committed_bytes,
     digest,
@@ -33,8 +33,8 @@ from tests.command import (
     start_prepare,
     wait_for_parts,
 )
-from tests.object_stores import google_store
-from tests.spark_cluster import SparkCluster
+from tests.support.object_stores import google_store
+from tests.support.spark_cluster import SparkCluster
 
 FLAGS = ("--clip-seconds", "5", "--splits", "train=70,validation=15,test=15")
 ON_SPARK = (*FLAGS, "--runner", "spark", "--spark-master")

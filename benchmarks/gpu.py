@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training.accompaniment_model import AccompanimentModel
-from training.decoding import FREE, sample_tokens
-from training.generation import evaluation_mode
-from training.presets import ACCOMPANIMENT
-from training.processes import joined_processes
-from training.throughput import peak_flops, training_flops
-from training.train import Trainer
-from training.train_config import TrainConfig
-from training.vocabulary import SOS
+from singsong.generation.sampling import FREE, sample_tokens
+from singsong.generation.song_codes import evaluation_mode
+from singsong.training.accompaniment_model import AccompanimentModel
+from singsong.training.presets import ACCOMPANIMENT
+from singsong.training.processes import joined_processes
+from singsong.training.throughput import peak_flops, training_flops
+from singsong.training.train import Trainer
+from singsong.training.train_config import TrainConfig
+from singsong.training.vocabulary import SOS
 
 UPDATES = 5
 PEER_TOKENS = 128

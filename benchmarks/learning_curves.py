@@ -20,8 +20,8 @@ from benchmarks.training_runs import (
     train_all,
     unigram_nats,
 )
-from schemas.manifest import read_manifest
-from tests.trained import logged
+from singsong.dataset.manifest import read_manifest
+from tests.support.trained import logged
 
 WHAT = {"loss": "all codes", "nll": "coarse acoustic codes"}
 

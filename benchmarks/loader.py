@@ -27,8 +27,8 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from schemas.recipe import EncodeRecipe  # noqa: E402
-from tests.code_dataset import PAPER, write_dataset  # noqa: E402
+from singsong.schemas.recipe import EncodeRecipe  # noqa: E402
+from tests.support.code_dataset import PAPER, write_dataset  # noqa: E402
 
 ENVIRONMENTS = ROOT / "build" / "loader_peers"
 PACKAGES = {

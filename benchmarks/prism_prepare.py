@@ -15,9 +15,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.prism_runner import PrismRunner
 
-from pipelines import prepare
-from pipelines.runner_arguments import parse_arguments
-from runners.job import Job, Outcome, counters_of
+from singsong.pipelines import prepare
+from singsong.pipelines.runner_arguments import parse_arguments
+from singsong.runners.job import Job, Outcome, counters_of
 
 
 @dataclass(frozen=True, kw_only=True)

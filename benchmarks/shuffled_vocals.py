@@ -31,21 +31,21 @@ from benchmarks.training_runs import (
     unigram_nats,
     with_shuffled_vocals,
 )
-from evaluation.keys import estimate_key, key_agreement
-from evaluation.tempo import estimate_tempo, tempo_agrees
-from models.registry import load_acoustic, load_separator
-from schemas.manifest import read_manifest
-from schemas.names import MANIFEST_NAME
-from schemas.recipe import ModelSpec
-from training.accompanist import Accompanist, Sampling
-from training.generation import evaluation_mode
-from training.loader import LoaderConfig, ShardDataset
-from training.losses import token_losses
-from training.presets import ACCOMPANIMENT
-from training.stages import stage_of
-from transforms.dsp.resample import resample
-from transforms.dsp.synth import STEMS
-from transforms.dsp.synth_score import PITCH_NAMES, Key
+from singsong.audio.resample import resample
+from singsong.dataset.manifest import read_manifest
+from singsong.evaluation.keys import estimate_key, key_agreement
+from singsong.evaluation.tempo import estimate_tempo, tempo_agrees
+from singsong.generation.accompanist import Accompanist, Sampling
+from singsong.generation.song_codes import evaluation_mode
+from singsong.models.registry import load_acoustic, load_separator
+from singsong.schemas.names import MANIFEST_NAME
+from singsong.schemas.recipe import ModelSpec
+from singsong.synth.score import PITCH_NAMES, Key
+from singsong.synth.song import STEMS
+from singsong.training.loader import LoaderConfig, ShardDataset
+from singsong.training.losses import token_losses
+from singsong.training.presets import ACCOMPANIMENT
+from singsong.training.stages import stage_of
 
 KINDS = ("true vocals", "shuffled vocals")
 VOCALS, *BAND = STEMS

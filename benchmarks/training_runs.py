@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import cli
-from schemas.manifest import ShardEntry, commit_manifest, read_manifest
-from schemas.records import ROWS_PER_GROUP
-from schemas.storage import sha256_of
-from training.featurization import Featurization
-from training.loader import LoaderConfig, ShardDataset
-from training.train_config import TrainConfig
+from singsong.commands import cli
+from singsong.dataset.manifest import ShardEntry, commit_manifest, read_manifest
+from singsong.schemas.records import ROWS_PER_GROUP
+from singsong.storage.objects import sha256_of
+from singsong.training.featurization import Featurization
+from singsong.training.loader import LoaderConfig, ShardDataset
+from singsong.training.train_config import TrainConfig
 
 TRAIN, VALIDATION = "train", "validation"
 
@@ -93,7 +93,7 @@ def train_all(runs: Mapping[Path, Sequence[object]], *, at_once: int) -> None:
         flags = [str(flag) for flag in (*runs[output], "--output", output, "--resume")]
         print("$ singsong train accompaniment " + " ".join(flags), file=sys.stderr, flush=True)
         subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", "train", "accompaniment", *flags],
+            [sys.executable, "-m", "singsong.commands.cli", "train", "accompaniment", *flags],
             check=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=sys.stderr,

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from transforms.dsp.synth_score import Key, Mode
+from singsong.synth.score import Key, Mode
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 

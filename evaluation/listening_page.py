@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from evaluation.listening_page_look import COLOUR_BAR, SCRIPT, STYLE
-from evaluation.spectrogram import (
+from singsong.evaluation.listening_page_look import COLOUR_BAR, SCRIPT, STYLE
+from singsong.evaluation.spectrogram import (
     HIGHEST_HZ,
     LOUDEST_DB,
     LOWEST_HZ,
     QUIETEST_DB,
     spectrogram_png,
 )
-from schemas.storage import join, put_bytes
+from singsong.storage.objects import join, put_bytes
 
 PAGE = "index.html"
 SOUNDS_FOLDER = "sounds"

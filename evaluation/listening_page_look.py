@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evaluation.spectrogram import palette
+from singsong.evaluation.spectrogram import palette
 
 COLOUR_BAR = (
     '<i class="colours" aria-hidden="true" style="background:linear-gradient(90deg,'

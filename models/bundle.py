@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from models.protocols import AcousticCodec, SemanticEncoder, Separator
-from models.registry import load_acoustic, load_semantic, load_separator
-from schemas.recipe import EncodeRecipe
-from schemas.records import Geometry
+from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
+from singsong.models.registry import load_acoustic, load_semantic, load_separator
+from singsong.schemas.recipe import EncodeRecipe
+from singsong.schemas.records import Geometry
 
 
 @dataclass(frozen=True, kw_only=True)

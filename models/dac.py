@@ -8,11 +8,11 @@ from torch.nn import functional
 from transformers import DacModel
 from transformers.models.dac.modeling_dac import Snake1d
 
-from models.batching import in_fixed_batches
-from models.devices import checked_device, checked_dtype, on_device
-from models.protocols import CodeArray, FloatArray
-from models.weights import load_pretrained, tensors_sha256
-from schemas.geometry import AcousticGeometry
+from singsong.models.batching import in_fixed_batches
+from singsong.models.devices import checked_device, checked_dtype, on_device
+from singsong.models.protocols import CodeArray, FloatArray
+from singsong.models.weights import load_pretrained, tensors_sha256
+from singsong.schemas.geometry import AcousticGeometry
 
 DEFAULT_SOURCE = "descript/dac_16khz"
 

@@ -26,7 +26,7 @@ from demucs.states import load_model
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
 
-from models.weights import WeightsError, load_safely
+from singsong.models.weights import WeightsError, load_safely
 
 MODEL_CLASSES = (HTDemucs, HDemucs, Demucs)
 _CLASS_BY_NAME = {f"{klass.__module__}.{klass.__name__}": klass for klass in MODEL_CLASSES}

@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from models import lite_fitting
-from models.protocols import FloatArray
-from models.registry import load_ssl_features
-from models.ssl_features import SslFeatures
-from schemas.recipe import ModelSpec
-from transforms.dsp.kmeans import fit_kmeans
-from transforms.dsp.seeds import generator
+from singsong.models.kmeans import fit_kmeans
+from singsong.models.lite import fitting as lite_fitting
+from singsong.models.protocols import FloatArray
+from singsong.models.registry import load_ssl_features
+from singsong.models.ssl_features import SslFeatures
+from singsong.schemas.recipe import ModelSpec
+from singsong.schemas.seeds import generator
 
 _LEAST_STD = 1e-6
 _LITE_RATE_HZ = 16000

@@ -7,11 +7,11 @@ import json
 import torch
 from demucs.apply import apply_model
 
-from models.batching import in_fixed_batches
-from models.demucs_checkpoints import load_bag
-from models.devices import checked_device, checked_dtype, on_device
-from models.protocols import FloatArray
-from models.weights import WeightsError, tensors_sha256
+from singsong.models.batching import in_fixed_batches
+from singsong.models.demucs_checkpoints import load_bag
+from singsong.models.devices import checked_device, checked_dtype, on_device
+from singsong.models.protocols import FloatArray
+from singsong.models.weights import WeightsError, tensors_sha256
 
 DEFAULT_SOURCE = "htdemucs"
 
@@ -27,7 +27,7 @@ class DemucsSeparator:
         weights_sha256: Hex digest of the weights and of the settings that shape the result.
 
     Args:
-        source: See `models.demucs_checkpoints.load_bag`; None takes `DEFAULT_SOURCE`.
+        source: See `singsong.models.demucs_checkpoints.load_bag`; None takes `DEFAULT_SOURCE`.
         overlap: Part of a segment that the next one covers too.
         device: Where it runs.
         dtype: What the network computes in; spectra and statistics are float32.

@@ -4,7 +4,7 @@ Every adapter is one file that hides one library behind one of these protocols. 
 `models/` may assume a frame rate, a number of codebooks or a batch size: the adapter says.
 
 An adapter takes any number of clips and gives each of them the same result whatever the others
-are: inside, it runs its network on one fixed batch shape (see `models.batching`).
+are: inside, it runs its network on one fixed batch shape (see `singsong.models.batching`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from schemas.geometry import AcousticGeometry, SemanticGeometry
+from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 CodeArray: TypeAlias = npt.NDArray[np.uint16]

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from models.protocols import AcousticCodec, SemanticEncoder, Separator
-from schemas.recipe import ModelSpec
+from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
+from singsong.schemas.recipe import ModelSpec
 
 if TYPE_CHECKING:
-    from models.ssl_features import SslFeatures
+    from singsong.models.ssl_features import SslFeatures
 
 Parser: TypeAlias = Callable[[str], Any]
 
@@ -107,31 +107,31 @@ def load_ssl_features(spec: ModelSpec, *, device: str, dtype: str, batch_clips: 
 
 
 def _spleeter(source: str | None, **where: Any) -> Any:
-    from models.spleeter import SpleeterSeparator
+    from singsong.models.spleeter import SpleeterSeparator
 
     return SpleeterSeparator(source, **where)
 
 
 def _demucs(source: str | None, **settings: Any) -> Any:
-    from models.htdemucs import DemucsSeparator
+    from singsong.models.htdemucs import DemucsSeparator
 
     return DemucsSeparator(source, **settings)
 
 
 def _lite_acoustic(source: str | None, coarse: int | None = None, **_where: Any) -> Any:
-    from models.lite_acoustic import LiteAcousticCodec
+    from singsong.models.lite.acoustic import LiteAcousticCodec
 
     return LiteAcousticCodec.load(source, coarse_codebooks=coarse)
 
 
 def _lite_semantic(source: str | None, **_where: Any) -> Any:
-    from models.lite_semantic import LiteSemanticEncoder
+    from singsong.models.lite.semantic import LiteSemanticEncoder
 
     return LiteSemanticEncoder.load(source)
 
 
 def _dac(source: str | None, coarse: int | None = None, **where: Any) -> Any:
-    from models.dac import DacCodec
+    from singsong.models.dac import DacCodec
 
     return DacCodec(source, coarse_codebooks=coarse, **where)
 
@@ -139,7 +139,7 @@ def _dac(source: str | None, coarse: int | None = None, **where: Any) -> Any:
 def _features(kind: str) -> Callable[..., Any]:
     def make(source: str | None, codebook: str | None = None, **settings: Any) -> Any:
         del codebook  # the one that is to be fitted
-        from models.ssl_features import SslFeatures
+        from singsong.models.ssl_features import SslFeatures
 
         return SslFeatures(kind, source, **settings)
 
@@ -153,8 +153,8 @@ def _ssl(kind: str) -> Callable[..., Any]:
                 f"{kind} needs the option codebook=<file>.safetensors, a codebook fitted on the "
                 "same layer"
             )
-        from models.ssl_encoder import SslSemanticEncoder
-        from models.ssl_features import SslFeatures
+        from singsong.models.ssl_encoder import SslSemanticEncoder
+        from singsong.models.ssl_features import SslFeatures
 
         return SslSemanticEncoder(SslFeatures(kind, source, **settings), codebook=codebook)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.protocols import CodeArray, FloatArray
-from models.ssl_features import SslFeatures
-from models.weights import WeightsError, load_safely, tensors_sha256
-from schemas.geometry import SemanticGeometry
-from transforms.dsp.kmeans import assign
+from singsong.models.kmeans import assign
+from singsong.models.protocols import CodeArray, FloatArray
+from singsong.models.ssl_features import SslFeatures
+from singsong.models.weights import WeightsError, load_safely, tensors_sha256
+from singsong.schemas.geometry import SemanticGeometry
 
 
 class SslSemanticEncoder:

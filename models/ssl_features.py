@@ -15,10 +15,10 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
-from models.batching import in_fixed_batches
-from models.devices import checked_device, checked_dtype, on_device
-from models.protocols import FloatArray
-from models.weights import load_extractor, load_pretrained, tensors_sha256
+from singsong.models.batching import in_fixed_batches
+from singsong.models.devices import checked_device, checked_dtype, on_device
+from singsong.models.protocols import FloatArray
+from singsong.models.weights import load_extractor, load_pretrained, tensors_sha256
 
 POOLED = 2
 """States that are averaged to one frame: 50 Hz to 25 Hz."""

@@ -18,20 +18,26 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 from tqdm import tqdm
 
-from pipelines.prepare import FAILURES_EXIT_CODE, NO_AUDIO_REASONS, check_places
-from pipelines.runner_arguments import (
+from singsong import storage
+from singsong.audio.sound_files import (
+    FORMATS,
+    check_sound_file,
+    suffix_of,
+    write_sound_file,
+)
+from singsong.generation.accompanist import DEFAULT_SAMPLING, Accompanist, Sampling
+from singsong.pipelines.prepare import FAILURES_EXIT_CODE, NO_AUDIO_REASONS, check_places
+from singsong.pipelines.runner_arguments import (
     add_runner_arguments,
     parse_arguments,
     runner_options_from,
 )
-from runners.errors import STOPPED_EXIT_CODE, JobStoppedError
-from runners.job import Job, RunnerOptions
-from runners.local import LocalOptions, set_up_process
-from schemas import storage
-from schemas.errors import ClipError
-from schemas.recipe import ModelSpec
-from training.accompanist import DEFAULT_SAMPLING, Accompanist, Sampling
-from transforms.accompany_tracks import (
+from singsong.runners.errors import STOPPED_EXIT_CODE, JobStoppedError
+from singsong.runners.job import Job, RunnerOptions
+from singsong.runners.local import LocalOptions, set_up_process
+from singsong.schemas.errors import ClipError
+from singsong.schemas.recipe import ModelSpec
+from singsong.transforms.accompany_tracks import (
     DEAD_LETTERS,
     REPORT_NAME,
     AccompanyConfig,
@@ -40,13 +46,7 @@ from transforms.accompany_tracks import (
     WriteReport,
     accompany_file,
 )
-from transforms.dsp.sound_files import (
-    FORMATS,
-    check_sound_file,
-    suffix_of,
-    write_sound_file,
-)
-from transforms.list_tracks import ListTracks, list_source_files
+from singsong.transforms.list_tracks import ListTracks, list_source_files
 
 _OTHER_SOUNDS = (".aac", ".aif", ".aiff", ".m4a", ".mp4", ".oga", ".ogg", ".opus", ".webm", ".wma")
 """Suffixes that nobody gives to a folder, and that cannot be written."""

@@ -24,27 +24,27 @@ import apache_beam as beam
 import numpy as np
 from tqdm import tqdm
 
-from models.lite_acoustic import LiteAcousticCodec
-from models.lite_quality import measure_acoustic, measure_semantic
-from models.protocols import FloatArray
-from models.registry import load_semantic
-from pipelines.runner_arguments import (
+from singsong import storage
+from singsong.audio.clips import ClipCutter
+from singsong.audio.decode import stream_mono
+from singsong.models.lite.acoustic import LiteAcousticCodec
+from singsong.models.lite.quality import measure_acoustic, measure_semantic
+from singsong.models.protocols import FloatArray
+from singsong.models.registry import load_semantic
+from singsong.pipelines.runner_arguments import (
     add_runner_arguments,
     parse_arguments,
     runner_options_from,
 )
-from runners.errors import STOPPED_EXIT_CODE, JobStoppedError
-from runners.job import Job, RunnerOptions
-from runners.local import set_up_process
-from schemas import storage
-from schemas.elements import SourceFile
-from schemas.errors import ClipError
-from schemas.geometry import clip_samples
-from schemas.recipe import ModelSpec
-from transforms.dsp.clips import ClipCutter
-from transforms.dsp.decode import stream_mono
-from transforms.fit_codebooks import FitCodebooks, FitConfig
-from transforms.list_tracks import ListTracks, list_source_files
+from singsong.runners.errors import STOPPED_EXIT_CODE, JobStoppedError
+from singsong.runners.job import Job, RunnerOptions
+from singsong.runners.local import set_up_process
+from singsong.schemas.elements import SourceFile
+from singsong.schemas.errors import ClipError
+from singsong.schemas.geometry import clip_samples
+from singsong.schemas.recipe import ModelSpec
+from singsong.transforms.fit_codebooks import FitCodebooks, FitConfig
+from singsong.transforms.list_tracks import ListTracks, list_source_files
 
 _RATE_HZ = 16000
 _LEAST_RMS = 1e-3

@@ -15,25 +15,25 @@ from dataclasses import dataclass, replace
 
 import apache_beam as beam
 
-from models.bundle import Models, load_models
-from pipelines.recipe_arguments import add_recipe_arguments, recipe_from
-from pipelines.runner_arguments import (
+from singsong import storage
+from singsong.dataset.manifest import DatasetError, Manifest, read_manifest
+from singsong.dataset.summary import print_summary
+from singsong.models.bundle import Models, load_models
+from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
+from singsong.pipelines.runner_arguments import (
     add_runner_arguments,
     parse_arguments,
     runner_options_from,
 )
-from pipelines.summary import print_summary
-from runners.errors import STOPPED_EXIT_CODE, JobStoppedError
-from runners.job import Job, RunnerOptions
-from runners.local import set_up_process
-from schemas import storage
-from schemas.manifest import DatasetError, Manifest, read_manifest
-from schemas.names import PARTS_FOLDER
-from schemas.recipe import DatasetRecipe, recipe_differences, recipe_json
-from transforms.assemble_shards import AssembleConfig, AssembleShards, total
-from transforms.encode_track import EncodeTrack, EncodeTrackConfig
-from transforms.known_tracks import ReadKnownTracks
-from transforms.list_tracks import ListTracks, list_source_files, names_a_file
+from singsong.runners.errors import STOPPED_EXIT_CODE, JobStoppedError
+from singsong.runners.job import Job, RunnerOptions
+from singsong.runners.local import set_up_process
+from singsong.schemas.names import PARTS_FOLDER
+from singsong.schemas.recipe import DatasetRecipe, recipe_differences, recipe_json
+from singsong.transforms.assemble_shards import AssembleConfig, AssembleShards, total
+from singsong.transforms.encode_track import EncodeTrack, EncodeTrackConfig
+from singsong.transforms.known_tracks import ReadKnownTracks
+from singsong.transforms.list_tracks import ListTracks, list_source_files, names_a_file
 
 FAILURES_EXIT_CODE = 3
 NO_AUDIO_REASONS = ("not_audio",)

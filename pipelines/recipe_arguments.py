@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from schemas.recipe import (
+from singsong.schemas.recipe import (
     DTYPES,
     FORMATS,
     NO_FILTER,

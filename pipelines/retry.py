@@ -14,16 +14,16 @@ from collections.abc import Sequence
 
 import pyarrow.parquet as pq
 
-from pipelines.prepare import PrepareConfig, run
-from pipelines.runner_arguments import (
+from singsong import storage
+from singsong.dataset.manifest import Manifest, read_manifest
+from singsong.pipelines.prepare import PrepareConfig, run
+from singsong.pipelines.runner_arguments import (
     add_runner_arguments,
     parse_arguments,
     runner_options_from,
 )
-from schemas import storage
-from schemas.manifest import Manifest, read_manifest
-from schemas.names import PARTS_FOLDER
-from schemas.recipe import recipe_from_json
+from singsong.schemas.names import PARTS_FOLDER
+from singsong.schemas.recipe import recipe_from_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

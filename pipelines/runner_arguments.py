@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from runners.dataflow import DataflowOptions
-from runners.explain import ExplainedRunner
-from runners.job import RunnerOptions
-from runners.local import LocalOptions
-from runners.spark import SparkOptions
+from singsong.runners.dataflow import DataflowOptions
+from singsong.runners.explain import ExplainedRunner
+from singsong.runners.job import RunnerOptions
+from singsong.runners.local import LocalOptions
+from singsong.runners.spark import SparkOptions
 
 RUNNERS: Mapping[str, type[Any]] = {
     "local": LocalOptions,

@@ -15,11 +15,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
-from runners.dataflow_watch import JobWatch
-from runners.errors import JobFailedError, JobStoppedError
-from runners.gpus import GPU_TYPES, accelerator_hint
-from runners.job import Job, Outcome, counters_of, first_cause
-from runners.preflight import check_bucket, check_device, check_image, check_reachable
+from singsong.runners.dataflow_watch import JobWatch
+from singsong.runners.errors import JobFailedError, JobStoppedError
+from singsong.runners.gpus import GPU_TYPES, accelerator_hint
+from singsong.runners.job import Job, Outcome, counters_of, first_cause
+from singsong.runners.preflight import check_bucket, check_device, check_image, check_reachable
 
 _DONE = "JOB_STATE_DONE"
 _LABEL_KEY = r"[a-z][-_a-z0-9]{0,62}"
@@ -46,7 +46,7 @@ class DataflowOptions:
         region: Where the workers are.
         temp: A gs:// folder for what is staged, in a bucket of that region.
         image: The container image of the workers.
-        gpu: A key of `runners.gpus.GPU_TYPES`, for the workers that encode; empty for none.
+        gpu: A key of `singsong.runners.gpus.GPU_TYPES`, for the workers that encode; empty for none.
         gpu_machine_type: Machine of the workers that encode; empty takes one that carries the GPU.
         machine_type: Machine of all other workers.
         disk_gb: Disk of each worker.

@@ -7,11 +7,11 @@ from typing import Any
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PANE_INFO_UNKNOWN, PaneInfo
 
-from schemas.elements import DeadLetter, PartRef, SourceFile, Track, TrackSummary
-from schemas.manifest import ShardEntry
-from schemas.names import part_path, shard_path
-from transforms.assemble_shards import SelectedTrack
-from transforms.records.shards import ShardSource
+from singsong.dataset.manifest import ShardEntry
+from singsong.dataset.shard_writer import ShardSource
+from singsong.schemas.elements import DeadLetter, PartRef, SourceFile, Track, TrackSummary
+from singsong.schemas.names import part_path, shard_path
+from singsong.transforms.assemble_shards import SelectedTrack
 
 CLIPS_PER_TRACK = 24
 """Of a track of 4 minutes, in clips of 10 s."""

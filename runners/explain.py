@@ -16,8 +16,8 @@ from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints import typehints
 
-from runners.example_elements import CLIPS_PER_TRACK, EXAMPLES
-from runners.job import Job, Outcome, RunnerOptions
+from singsong.runners.example_elements import CLIPS_PER_TRACK, EXAMPLES
+from singsong.runners.job import Job, Outcome, RunnerOptions
 
 _ENDS = (bundle_processor.DATA_INPUT_URN, bundle_processor.DATA_OUTPUT_URN)
 _KINDS = {b"group": "shuffle", b"materialize": "hand over"}

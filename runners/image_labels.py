@@ -2,7 +2,7 @@
 
     $ docker build --tag singsong:unlabelled .
     $ echo "FROM singsong:unlabelled" | docker build --tag $IMAGE \
-        $(docker run --rm --entrypoint python singsong:unlabelled -m runners.image_labels) -
+        $(docker run --rm --entrypoint python singsong:unlabelled -m singsong.runners.image_labels) -
 
 prints the labels as flags of `docker build`, as they hold where it runs: best in the image itself.
 Arguments are the models whose weights are baked in, as `role=NAME[:SOURCE][,KEY=VALUE...]`; without
@@ -18,8 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from models.registry import load_acoustic, load_semantic, load_separator
-from schemas.recipe import EncodeRecipe, ModelSpec
+from singsong.models.registry import load_acoustic, load_semantic, load_separator
+from singsong.schemas.recipe import EncodeRecipe, ModelSpec
 
 VERSION_LABEL = "org.singsong.version"
 PYTHON_LABEL = "org.singsong.python"

@@ -14,10 +14,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from models.allocator import keep_freed_memory
-from runners.job import Job, Outcome, counters_of
-from runners.progress_bar import progress_bar_of
-from runners.terminal import attended
+from singsong.models.allocator import keep_freed_memory
+from singsong.runners.job import Job, Outcome, counters_of
+from singsong.runners.progress_bar import progress_bar_of
+from singsong.runners.terminal import attended
 
 MODES = ("in_memory", "multi_threading", "multi_processing")
 

@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from runners.container_image import read_image_labels
-from runners.image_labels import (
+from singsong import storage
+from singsong.runners.container_image import read_image_labels
+from singsong.runners.image_labels import (
     BEAM_LABEL,
     PYTHON_LABEL,
     VERSION_LABEL,
@@ -15,7 +16,6 @@ from runners.image_labels import (
     parse_weights,
     software_labels,
 )
-from schemas import storage
 
 _MULTI_REGIONS = {"ASIA": "asia-", "EU": "europe-", "US": "us-"}
 _DUAL_REGIONS = {

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from runners.job import Job
-from transforms.progress import Progress, ProgressReader
+from singsong.runners.job import Job
+from singsong.transforms.progress import Progress, ProgressReader
 
 _LOOK_EVERY_S = 0.5
 

@@ -22,11 +22,11 @@ from urllib.request import urlopen
 import apache_beam as beam
 from apache_beam.options.pipeline_options import JobServerOptions, PipelineOptions
 
-from runners.job import Job, Outcome, counters_of
-from runners.progress_bar import progress_bar_of
-from runners.spark_job_server import RunnerOn, SparkJobServer, find_jar, find_java
-from runners.spark_progress import StageBar
-from runners.terminal import attended
+from singsong.runners.job import Job, Outcome, counters_of
+from singsong.runners.progress_bar import progress_bar_of
+from singsong.runners.spark_job_server import RunnerOn, SparkJobServer, find_jar, find_java
+from singsong.runners.spark_progress import StageBar
+from singsong.runners.terminal import attended
 
 WORKER_COMMAND = "singsong-worker"
 TASKS_PER_CORE = 8

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 from tqdm import tqdm
 
-from runners.progress_bar import open_terminal
+from singsong.runners.progress_bar import open_terminal
 
 _LOOK_EVERY_S = 2.0
 _ANSWER_WITHIN_S = 5.0

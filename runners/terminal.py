@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from pathlib import Path
 
-from runners.errors import STOPPED_EXIT_CODE, JobFailedError, JobStoppedError
-from runners.job import first_cause
-from transforms.progress import STOP_NAME
+from singsong.runners.errors import STOPPED_EXIT_CODE, JobFailedError, JobStoppedError
+from singsong.runners.job import first_cause
+from singsong.transforms.progress import STOP_NAME
 
 _STDERR = 2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.errors import ClipError
+from singsong.schemas.errors import ClipError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class DeadLetter:
     Attributes:
         uri: The file.
         stage: The step that gave it up.
-        reason: A key of `schemas.errors`.
+        reason: A key of `singsong.schemas.errors`.
         message: One sentence for a person.
         track_id: Hex sha256 of the file's bytes, where it could be read.
         clip_index: Which clip of the track, or None for the whole of it.

@@ -23,7 +23,7 @@ class ModelSpec:
     """Which model to load, and from where.
 
     Attributes:
-        name: The adapter: see `models.registry`.
+        name: The adapter: see `singsong.models.registry`.
         source: Hub id or local folder; None takes what comes with the package.
         options: Settings of the adapter, sorted by key.
 

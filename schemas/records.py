@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.geometry import AcousticGeometry, SemanticGeometry, clip_samples
-from schemas.recipe import EncodeRecipe
+from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry, clip_samples
+from singsong.schemas.recipe import EncodeRecipe
 
 SCHEMA_VERSION = 1
 ROWS_PER_GROUP = 256

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dockerfile import ROOT, arguments, environment, last_stage, read_dockerfile
+from tests.support.dockerfile import ROOT, arguments, environment, last_stage, read_dockerfile
 
 INSTRUCTIONS = read_dockerfile()
 ARGUMENTS = arguments(INSTRUCTIONS)

@@ -1,6 +1,6 @@
 """Digests of what the whole chain makes: no change of the code may change a byte unawares.
 
-`python -m tests.golden` makes a dataset from songs composed here, trains on it for 20 steps and
+`python -m tests.support.golden` makes a dataset from songs composed here, trains on it for 20 steps and
 accompanies the synthetic singer. What rounding cannot change is compared on every machine. Digests
 of bytes that passed through floating point are compared on machines whose numeric fingerprint is
 listed here; elsewhere that test is skipped and prints what to add.
@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.numeric_machine import reference_input
+from tests.support.numeric_machine import reference_input
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Both tables are printed by `OMP_NUM_THREADS=1 python -m tests.golden`: "fixed" is the first, and
+# Both tables are printed by `OMP_NUM_THREADS=1 python -m tests.support.golden`: "fixed" is the first, and
 # "exact" goes into the second under "machine". They were taken over when bytes last changed on
 # purpose; a change that is meant to keep them must not touch this file.
 FIXED = {
@@ -133,7 +133,7 @@ EXACT = {
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.golden"],
+        [sys.executable, "-m", "tests.support.golden"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -173,7 +173,7 @@ def test_reference_inputs_are_exact_and_varied() -> None:
     torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this CPU has no other kernels"
 )
 def test_other_kernels_have_another_fingerprint(measured: dict[str, Any]) -> None:
-    program = "from tests.numeric_machine import numeric_fingerprint as f; print(f())"
+    program = "from tests.support.numeric_machine import numeric_fingerprint as f; print(f())"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

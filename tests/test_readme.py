@@ -8,10 +8,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry as file_systems
 
-from models.bundle import load_models
-from pipelines import cli
-from schemas.recipe import EncodeRecipe
-from schemas.records import fields_table, record_fields, shard_fields
+from singsong.commands import cli
+from singsong.models.bundle import load_models
+from singsong.schemas.recipe import EncodeRecipe
+from singsong.schemas.records import fields_table, record_fields, shard_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

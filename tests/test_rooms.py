@@ -9,15 +9,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAY_IMPORT = {
     "schemas": set(),
-    "transforms.dsp": {"schemas"},
-    "models": {"schemas", "transforms.dsp"},
-    "transforms": {"schemas", "transforms.dsp", "models", "training"},
+    "singsong.audio": {"schemas"},
+    "models": {"schemas", "singsong.audio"},
+    "transforms": {"schemas", "singsong.audio", "models", "training"},
     "runners": {"schemas", "models", "transforms"},
-    "training": {"schemas", "transforms.dsp", "models"},
-    "evaluation": {"schemas", "transforms.dsp", "models", "training"},
+    "training": {"schemas", "singsong.audio", "models"},
+    "evaluation": {"schemas", "singsong.audio", "models", "training"},
     "pipelines": {
         "schemas",
-        "transforms.dsp",
+        "singsong.audio",
         "models",
         "transforms",
         "runners",
@@ -25,7 +25,7 @@ MAY_IMPORT = {
         "evaluation",
     },
 }
-NEVER_BEAM = ("schemas", "transforms.dsp", "models", "training", "evaluation")
+NEVER_BEAM = ("schemas", "singsong.audio", "models", "training", "evaluation")
 FILES = [
     path
     for room in (

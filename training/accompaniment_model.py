@@ -10,8 +10,8 @@ from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from training.t5_layers import Float32Linear, SingsongStack, T5xInitialised
-from training.vocabulary import PAD, SOS
+from singsong.training.t5_layers import Float32Linear, SingsongStack, T5xInitialised
+from singsong.training.vocabulary import PAD, SOS
 
 
 @strict
@@ -20,7 +20,7 @@ class AccompanimentConfig(T5Config):
 
     Attributes:
         relative_positions: T5's relative positions instead of fixed sinusoids.
-        data: What the model was trained on, as `training.provenance` describes it.
+        data: What the model was trained on, as `singsong.training.provenance` describes it.
 
     Paper: 4.4: T5 v1.1: gated GELU, untied logits, dropout 0.1.
     """

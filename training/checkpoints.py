@@ -26,8 +26,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from models.weights import load_safely
-from schemas.storage import TEMPORARY_PREFIX
+from singsong.models.weights import load_safely
+from singsong.storage.objects import TEMPORARY_PREFIX
 
 CHECKPOINTS_FOLDER = "checkpoints"
 MODEL_FOLDER = "model"

@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from schemas.geometry import clip_samples
-from schemas.manifest import Manifest, manifest_fields
-from schemas.records import Geometry, RecordField
-from training.shards import Rows
-from training.vocabulary import FineVocabulary, Vocabulary
-from transforms.dsp.seeds import generator
+from singsong.dataset.manifest import Manifest, manifest_fields
+from singsong.dataset.shard_reader import Rows
+from singsong.schemas.geometry import clip_samples
+from singsong.schemas.records import Geometry, RecordField
+from singsong.schemas.seeds import generator
+from singsong.training.vocabulary import FineVocabulary, Vocabulary
 
 FEATURIZATIONS = ("SA-SA", "S-SA", "A-SA", "SA-A", "A-A")
 

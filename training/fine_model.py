@@ -10,8 +10,8 @@ from torch import nn
 from transformers import T5Config
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from training.t5_layers import Float32Linear, SingsongStack, T5xInitialised
-from training.vocabulary import PAD, SOS
+from singsong.training.t5_layers import Float32Linear, SingsongStack, T5xInitialised
+from singsong.training.vocabulary import PAD, SOS
 
 
 @strict
@@ -20,7 +20,7 @@ class FineConfig(T5Config):
 
     Attributes:
         relative_positions: T5's relative positions instead of fixed sinusoids.
-        data: What the model was trained on, as `training.provenance` describes it.
+        data: What the model was trained on, as `singsong.training.provenance` describes it.
 
     Default: 4.4 points to AudioLM, which names relative positions and a plain MLP's size.
     """

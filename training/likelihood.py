@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from training.generation import evaluation_mode
-from training.losses import token_losses
-from training.processes import Processes
-from training.stages import Stage, Tensors
+from singsong.generation.song_codes import evaluation_mode
+from singsong.training.losses import token_losses
+from singsong.training.processes import Processes
+from singsong.training.stages import Stage, Tensors
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from schemas.manifest import DatasetError, Manifest, ShardEntry, read_manifest
-from training.featurization import Features, View
-from training.order import EpochOrder, IndexArray, Window, row_groups
-from training.shards import ShardReader
-from training.windows import WindowRead
+from singsong.dataset.manifest import DatasetError, Manifest, ShardEntry, read_manifest
+from singsong.dataset.shard_reader import ShardReader
+from singsong.training.featurization import Features, View
+from singsong.training.order import EpochOrder, IndexArray, Window, row_groups
+from singsong.training.windows import WindowRead
 
 Batch = dict[str, torch.Tensor]
 

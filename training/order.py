@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from schemas.records import ROWS_PER_GROUP
-from transforms.dsp.seeds import generator
+from singsong.schemas.records import ROWS_PER_GROUP
+from singsong.schemas.seeds import generator
 
 IndexArray = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from models.devices import checked_device
+from singsong.models.devices import checked_device
 
 _TIMEOUT = timedelta(hours=6)
 """Others wait so long for a process that evaluates or saves."""

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from schemas.geometry import clip_samples
-from schemas.manifest import Manifest
-from schemas.recipe import recipe_differences
-from schemas.records import Geometry
-from training.featurization import Featurization
-from training.song_windows import WindowLayout
-from training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
+from singsong.dataset.manifest import Manifest
+from singsong.generation.song_windows import WindowLayout
+from singsong.schemas.geometry import clip_samples
+from singsong.schemas.recipe import recipe_differences
+from singsong.schemas.records import Geometry
+from singsong.training.featurization import Featurization
+from singsong.training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from training import accompaniment_model, fine_model
-from training.accompaniment_model import AccompanimentConfig, AccompanimentModel
-from training.featurization import Featurizer, FineFeaturizer, PairFeaturizer
-from training.fine_model import FineConfig, FineModel
-from training.presets import ACCOMPANIMENT, FINE, preset
+from singsong.training import accompaniment_model, fine_model
+from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
+from singsong.training.featurization import Featurizer, FineFeaturizer, PairFeaturizer
+from singsong.training.fine_model import FineConfig, FineModel
+from singsong.training.presets import ACCOMPANIMENT, FINE, preset
 
 STAGES = ("accompaniment", "fine")
 

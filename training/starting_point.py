@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from models.weights import load_pretrained
-from schemas.recipe import recipe_differences
-from training.checkpoints import Checkpoint, find_model, list_checkpoints
-from training.presets import ACCOMPANIMENT
-from training.provenance import Provenance, code_differences, differences, read_provenance
-from training.stages import Stage
-from training.train_config import TrainConfig, config_differences
+from singsong.models.weights import load_pretrained
+from singsong.schemas.recipe import recipe_differences
+from singsong.training.checkpoints import Checkpoint, find_model, list_checkpoints
+from singsong.training.presets import ACCOMPANIMENT
+from singsong.training.provenance import Provenance, code_differences, differences, read_provenance
+from singsong.training.stages import Stage
+from singsong.training.train_config import TrainConfig, config_differences
 
 
 def resume_point(config: TrainConfig, provenance: Provenance, *, resume: bool) -> Checkpoint | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.stages import Stage
+from singsong.training.stages import Stage
 
 _PEAK_FLOPS = {
     "H200": 989e12,

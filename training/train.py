@@ -18,9 +18,11 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from models.devices import checked_dtype
-from schemas.manifest import DatasetError
-from training.checkpoints import (
+from singsong.dataset.manifest import DatasetError
+from singsong.generation.song_codes import evaluation_mode
+from singsong.models.devices import checked_dtype
+from singsong.schemas.seeds import generator
+from singsong.training.checkpoints import (
     Checkpoint,
     best_checkpoint,
     clean_up,
@@ -29,21 +31,19 @@ from training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
-from training.event_file import ScalarWriter
-from training.generation import evaluation_mode
-from training.interruption import stop_requests
-from training.likelihood import autocast, measure_likelihood
-from training.loader import LoaderConfig, ShardDataset
-from training.losses import token_losses
-from training.optimizer import learning_rate, t5x_adafactor
-from training.processes import Processes, joined_processes
-from training.provenance import Provenance
-from training.stages import Tensors, stage_of
-from training.starting_point import new_or_saved_model, resume_point
-from training.t5_layers import compile_layers
-from training.throughput import Throughput, peak_flops, training_flops
-from training.train_config import TrainConfig
-from transforms.dsp.seeds import generator
+from singsong.training.event_file import ScalarWriter
+from singsong.training.interruption import stop_requests
+from singsong.training.likelihood import autocast, measure_likelihood
+from singsong.training.loader import LoaderConfig, ShardDataset
+from singsong.training.losses import token_losses
+from singsong.training.optimizer import learning_rate, t5x_adafactor
+from singsong.training.processes import Processes, joined_processes
+from singsong.training.provenance import Provenance
+from singsong.training.stages import Tensors, stage_of
+from singsong.training.starting_point import new_or_saved_model, resume_point
+from singsong.training.t5_layers import compile_layers
+from singsong.training.throughput import Throughput, peak_flops, training_flops
+from singsong.training.train_config import TrainConfig
 
 Metric = Callable[[Any], float]
 """Measures a model, such as its FAD; the lower, the better."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schemas.recipe import DTYPES, recipe_differences
-from training.featurization import Featurization, FineCrops, View
-from training.losses import Z_LOSS
-from training.optimizer import WARMUP_STEPS
-from training.stages import STAGES
+from singsong.schemas.recipe import DTYPES, recipe_differences
+from singsong.training.featurization import Featurization, FineCrops, View
+from singsong.training.losses import Z_LOSS
+from singsong.training.optimizer import WARMUP_STEPS
+from singsong.training.stages import STAGES
 
 _MAY_CHANGE = frozenset(
     (
@@ -42,7 +42,7 @@ class TrainConfig:
         stage: "accompaniment" or "fine".
         data: Folder or URL of the dataset.
         output: Folder of the run.
-        preset: Size of the model, a name in `training.presets`.
+        preset: Size of the model, a name in `singsong.training.presets`.
         featurization: What the accompaniment model reads and writes.
         noisy: Whether it reads the noisy vocals.
         crop_seconds: Length of the fine model's crops.

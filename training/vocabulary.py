@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from schemas.records import Geometry
+from singsong.schemas.records import Geometry
 
 IntArray = npt.NDArray[np.integer]
 TokenArray = npt.NDArray[np.int64]

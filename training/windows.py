@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from training.featurization import Features, Featurizer
-from training.order import IndexArray, RowGroups, Window
-from training.shards import Rows, ShardReader
+from singsong.dataset.shard_reader import Rows, ShardReader
+from singsong.training.featurization import Features, Featurizer
+from singsong.training.order import IndexArray, RowGroups, Window
 
 
 class WindowRead:

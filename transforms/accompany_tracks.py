@@ -13,16 +13,16 @@ from functools import lru_cache
 import apache_beam as beam
 import numpy as np
 
-from schemas import storage
-from schemas.elements import DeadLetter, Track, TrackSummary
-from schemas.errors import ClipError, NonFiniteAudioError
-from schemas.recipe import ModelSpec, json_digest
-from training.accompanist import DEFAULT_SAMPLING, Accompanist, Sampling
-from transforms.commit_dataset import AccountingError
-from transforms.dsp.decode import read_channels
-from transforms.dsp.sound_files import check_audio_fits, write_sound_file
-from transforms.list_tracks import check_content, local_track
-from transforms.progress import ProgressLog
+from singsong import storage
+from singsong.audio.decode import read_channels
+from singsong.audio.sound_files import check_audio_fits, write_sound_file
+from singsong.dataset.commit import AccountingError
+from singsong.generation.accompanist import DEFAULT_SAMPLING, Accompanist, Sampling
+from singsong.schemas.elements import DeadLetter, Track, TrackSummary
+from singsong.schemas.errors import ClipError, NonFiniteAudioError
+from singsong.schemas.recipe import ModelSpec, json_digest
+from singsong.transforms.list_tracks import check_content, local_track
+from singsong.transforms.progress import ProgressLog
 
 SOUNDS, DEAD_LETTERS = "sounds", "dead_letters"
 REPORT_NAME = "accompaniments.json"

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from schemas import storage
-from schemas.elements import DeadLetter, PartRef, TrackSummary
-from schemas.manifest import Manifest, ShardEntry
-from schemas.names import shard_of, split_of
-from schemas.recipe import DatasetRecipe
-from schemas.records import Geometry, record_fields
-from transforms.commit_dataset import commit_dataset
-from transforms.records.parts import PartDecisions, decide
-from transforms.records.shards import ShardSource, write_shard
+from singsong import storage
+from singsong.dataset.commit import commit_dataset
+from singsong.dataset.manifest import Manifest, ShardEntry
+from singsong.dataset.parts import PartDecisions, decide
+from singsong.dataset.shard_writer import ShardSource, write_shard
+from singsong.schemas.elements import DeadLetter, PartRef, TrackSummary
+from singsong.schemas.names import shard_of, split_of
+from singsong.schemas.recipe import DatasetRecipe
+from singsong.schemas.records import Geometry, record_fields
 
 DEAD_LETTERS = "dead_letters"
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from models.bundle import Models, load_models
-from schemas import storage
-from schemas.elements import DeadLetter, PartRef, Track
-from schemas.errors import ClipError
-from schemas.names import part_path
-from schemas.recipe import EncodeRecipe, encode_digest
-from schemas.records import record_fields
-from transforms.dsp.decode import stream_mono
-from transforms.dsp.stopwatch import Stopwatch
-from transforms.list_tracks import check_content, local_track
-from transforms.progress import ProgressLog
-from transforms.records.parts import TrackFacts, has_failed_clips, write_part
-from transforms.track_encoder import TrackEncoder
+from singsong import storage
+from singsong.audio.decode import stream_mono
+from singsong.dataset.parts import TrackFacts, has_failed_clips, write_part
+from singsong.models.bundle import Models, load_models
+from singsong.schemas.elements import DeadLetter, PartRef, Track
+from singsong.schemas.errors import ClipError
+from singsong.schemas.names import part_path
+from singsong.schemas.recipe import EncodeRecipe, encode_digest
+from singsong.schemas.records import record_fields
+from singsong.transforms.list_tracks import check_content, local_track
+from singsong.transforms.progress import ProgressLog
+from singsong.transforms.stopwatch import Stopwatch
+from singsong.transforms.track_encoder import TrackEncoder
 
 PARTS, DEAD_LETTERS = "parts", "dead_letters"
 METRICS_NAMESPACE = "singsong"

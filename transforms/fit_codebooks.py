@@ -10,20 +10,20 @@ import apache_beam as beam
 import numpy as np
 from safetensors.torch import save
 
-from models.fitting import Fitter, load_fitter
-from models.protocols import FloatArray
-from schemas import storage
-from schemas.elements import DeadLetter, Track
-from schemas.errors import ClipError
-from schemas.geometry import MAX_CODEBOOK_SIZE, clip_samples
-from schemas.names import clip_id
-from schemas.recipe import ModelSpec
-from schemas.records import ENCODED
-from transforms.dsp.clips import ClipCutter
-from transforms.dsp.decode import stream_mono
-from transforms.dsp.seeds import generator
-from transforms.list_tracks import local_track
-from transforms.progress import ProgressLog
+from singsong import storage
+from singsong.audio.clips import ClipCutter
+from singsong.audio.decode import stream_mono
+from singsong.models.fitting import Fitter, load_fitter
+from singsong.models.protocols import FloatArray
+from singsong.schemas.elements import DeadLetter, Track
+from singsong.schemas.errors import ClipError
+from singsong.schemas.geometry import MAX_CODEBOOK_SIZE, clip_samples
+from singsong.schemas.names import clip_id
+from singsong.schemas.recipe import ModelSpec
+from singsong.schemas.records import ENCODED
+from singsong.schemas.seeds import generator
+from singsong.transforms.list_tracks import local_track
+from singsong.transforms.progress import ProgressLog
 
 FRAMES, DEAD_LETTERS = "frames", "dead_letters"
 
@@ -76,7 +76,7 @@ class FitConfig:
             raise ValueError(f"codes must be even, found {self.codes}")
 
     def load_fitter(self) -> Fitter:
-        """Returns what fits the model. Raises as `models.fitting.load_fitter`."""
+        """Returns what fits the model. Raises as `singsong.models.fitting.load_fitter`."""
         return load_fitter(self.kind, self.encoder, device=self.device)
 
 

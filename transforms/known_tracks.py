@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from schemas import storage
-from schemas.elements import PartRef, Track, TrackSummary
+from singsong import storage
+from singsong.schemas.elements import PartRef, Track, TrackSummary
 
 PARTS, DUPLICATES, LISTED = "parts", "duplicates", "listed"
 

@@ -9,10 +9,15 @@ from contextlib import ExitStack, contextmanager
 
 import apache_beam as beam
 
-from schemas import storage
-from schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
-from schemas.errors import ClipError, ContentChangedError, EmptyFileError, UnreadableFileError
-from schemas.store_errors import StoreUnavailableError
+from singsong import storage
+from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
+from singsong.schemas.errors import (
+    ClipError,
+    ContentChangedError,
+    EmptyFileError,
+    UnreadableFileError,
+)
+from singsong.storage.errors import StoreUnavailableError
 
 TRACKS, DUPLICATES, DEAD_LETTERS, LISTED = "tracks", "duplicates", "dead_letters", "listed"
 

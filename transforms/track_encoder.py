@@ -12,24 +12,24 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from models.bundle import Models
-from schemas.errors import (
+from singsong.audio.clips import ClipCutter
+from singsong.audio.loudness import drop_reason, peak_rms_db
+from singsong.audio.noise import add_noise
+from singsong.audio.resample import resample
+from singsong.dataset.parts import TrackFacts
+from singsong.models.bundle import Models
+from singsong.schemas.errors import (
     ClipError,
     EmptyFileError,
     NonFiniteAudioError,
     OutOfRangeAudioError,
     SumMismatchError,
 )
-from schemas.geometry import clip_samples
-from schemas.names import clip_id
-from schemas.recipe import EncodeRecipe
-from schemas.records import DROPPED, ENCODED, FAILED
-from transforms.dsp.clips import ClipCutter
-from transforms.dsp.loudness import drop_reason, peak_rms_db
-from transforms.dsp.noise import add_noise
-from transforms.dsp.resample import resample
-from transforms.dsp.stopwatch import Stopwatch
-from transforms.records.parts import TrackFacts
+from singsong.schemas.geometry import clip_samples
+from singsong.schemas.names import clip_id
+from singsong.schemas.recipe import EncodeRecipe
+from singsong.schemas.records import DROPPED, ENCODED, FAILED
+from singsong.transforms.stopwatch import Stopwatch
 
 FloatArray = npt.NDArray[np.float32]
 

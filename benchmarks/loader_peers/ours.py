@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.loader_peers.pairs import BATCH_SIZE
-from training.featurization import Featurization
-from training.loader import LoaderConfig, ShardDataset
+from singsong.training.featurization import Featurization
+from singsong.training.loader import LoaderConfig, ShardDataset
 
 
 def convert(dataset: Path, output: Path) -> None:

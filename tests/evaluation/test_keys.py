@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from evaluation.keys import estimate_key, key_agreement
-from transforms.dsp.synth import MIX, render_song
-from transforms.dsp.synth_score import Key, SongSpec, compose
+from singsong.evaluation.keys import estimate_key, key_agreement
+from singsong.synth.score import Key, SongSpec, compose
+from singsong.synth.song import MIX, render_song
 
 C_MAJOR, A_MINOR = Key(tonic=0, mode="major"), Key(tonic=9, mode="minor")
 

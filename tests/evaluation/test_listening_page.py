@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from evaluation.listening_page import ListeningClip, Sound, write_listening_page
-from evaluation.spectrogram import (
+from singsong.evaluation.listening_page import ListeningClip, Sound, write_listening_page
+from singsong.evaluation.spectrogram import (
     HIGHEST_HZ,
     LOUDEST_DB,
     LOWEST_HZ,

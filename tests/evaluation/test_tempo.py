@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from evaluation.tempo import estimate_tempo, fold_ratio, tempo_agrees
-from transforms.dsp.synth import MIX, render_song
-from transforms.dsp.synth_score import SongSpec, compose
+from singsong.evaluation.tempo import estimate_tempo, fold_ratio, tempo_agrees
+from singsong.synth.score import SongSpec, compose
+from singsong.synth.song import MIX, render_song
 
 
 @pytest.mark.parametrize("bpm", [80, 96, 125])

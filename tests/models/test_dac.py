@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import DacModel
 
-from models.dac import DacCodec
-from models.weights import WeightsError
-from schemas.geometry import AcousticGeometry
-from tests.models.company import assert_same_in_any_company, clips_of
-from tests.models.small_checkpoints import save_dac
+from singsong.models.dac import DacCodec
+from singsong.models.weights import WeightsError
+from singsong.schemas.geometry import AcousticGeometry
+from tests.support.company import assert_same_in_any_company, clips_of
+from tests.support.small_checkpoints import save_dac
 
 CLIPS = clips_of(8_000)
 

@@ -12,12 +12,12 @@ import torch
 from demucs.apply import apply_model
 from demucs.htdemucs import HTDemucs
 
-from models import demucs_checkpoints
-from models.htdemucs import DemucsSeparator
-from models.protocols import FloatArray
-from models.weights import WeightsError
-from tests.models.company import assert_same_in_any_company, clips_of
-from tests.models.small_checkpoints import (
+from singsong.models import demucs_checkpoints
+from singsong.models.htdemucs import DemucsSeparator
+from singsong.models.protocols import FloatArray
+from singsong.models.weights import WeightsError
+from tests.support.company import assert_same_in_any_company, clips_of
+from tests.support.small_checkpoints import (
     Malice,
     build_htdemucs,
     save_demucs_safetensors,

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from models import registry
-from models.dac import DacCodec
-from models.htdemucs import DemucsSeparator
-from models.registry import load_acoustic, load_semantic, load_separator, load_ssl_features
-from models.spleeter import SpleeterSeparator
-from models.ssl_encoder import SslSemanticEncoder
-from schemas.recipe import ModelSpec
-from tests.models.small_checkpoints import (
+from singsong.models import registry
+from singsong.models.dac import DacCodec
+from singsong.models.htdemucs import DemucsSeparator
+from singsong.models.registry import load_acoustic, load_semantic, load_separator, load_ssl_features
+from singsong.models.spleeter import SpleeterSeparator
+from singsong.models.ssl_encoder import SslSemanticEncoder
+from singsong.schemas.recipe import ModelSpec
+from tests.support.small_checkpoints import (
     build_htdemucs,
     save_codebook,
     save_dac,
@@ -137,9 +137,7 @@ def test_wrong_places_are_refused() -> None:
 
 
 def test_no_library_is_imported_before_a_model_is_asked_for() -> None:
-    code = (
-        "import sys, models.registry; print({'torch', 'transformers', 'demucs'} & {*sys.modules})"
-    )
+    code = "import sys, singsong.models.registry; print({'torch', 'transformers', 'demucs'} & {*sys.modules})"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "set()"

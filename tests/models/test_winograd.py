@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.winograd import WinogradUpsampling
+from singsong.models.winograd import WinogradUpsampling
 
 
 @pytest.mark.parametrize("tile", [2, 4])

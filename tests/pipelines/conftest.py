@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import pipelines.prepare
-import transforms.encode_track
-from pipelines import cli
-from tests.fakes import fake_models
+import singsong.pipelines.prepare
+import singsong.transforms.encode_track
+from singsong.commands import cli
+from tests.support.fakes import fake_models
 
 Prepare = Callable[..., int]
 
@@ -16,8 +16,8 @@ Prepare = Callable[..., int]
 def use_fakes(patch: pytest.MonkeyPatch) -> None:
     """Puts small models in the place of those a recipe names."""
     load = lambda recipe: fake_models(separated=recipe.separator is not None)  # noqa: E731
-    patch.setattr(pipelines.prepare, "load_models", load)
-    patch.setattr(transforms.encode_track, "load_models", load)
+    patch.setattr(singsong.pipelines.prepare, "load_models", load)
+    patch.setattr(singsong.transforms.encode_track, "load_models", load)
 
 
 def arguments(*inputs: object, output: object) -> list[str]:

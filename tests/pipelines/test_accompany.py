@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import soundfile
 
-import pipelines.accompany
-from pipelines import cli
-from pipelines.runner_arguments import parse_arguments
-from schemas.elements import Track
-from tests.accompanying import save_accompaniment
-from training.accompanist import Sampling
-from transforms.accompany_tracks import (
+import singsong.pipelines.accompany
+from singsong.commands import cli
+from singsong.generation.accompanist import Sampling
+from singsong.pipelines.runner_arguments import parse_arguments
+from singsong.schemas.elements import Track
+from singsong.transforms.accompany_tracks import (
     AccompanyConfig,
     AccompanySink,
     AccompanyTracks,
     accompany_file,
     sound_name,
 )
-from transforms.progress import STOP_NAME
+from singsong.transforms.progress import STOP_NAME
+from tests.support.accompanying import save_accompaniment
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def test_the_vocals_stay_as_they_are(tmp_path: Path, checkpoint: str) -> None:
 
 def flags_of(*arguments: str) -> AccompanyConfig:
     parser = argparse.ArgumentParser()
-    pipelines.accompany.add_arguments(parser)
+    singsong.pipelines.accompany.add_arguments(parser)
     flags = ["a.wav", "--checkpoint", "run", "--output", "mix.wav", *arguments]
-    return pipelines.accompany.config_from(parse_arguments(parser, flags)).accompany
+    return singsong.pipelines.accompany.config_from(parse_arguments(parser, flags)).accompany
 
 
 def test_flags_say_how_codes_are_drawn() -> None:

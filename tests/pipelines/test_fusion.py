@@ -7,14 +7,14 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, execution
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
-import pipelines.prepare
-from runners.local import LocalOptions
-from schemas.recipe import DatasetRecipe, EncodeRecipe
-from tests.fakes import fake_models, write_tones
+import singsong.pipelines.prepare
+from singsong.runners.local import LocalOptions
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
+from tests.support.fakes import fake_models, write_tones
 
 
-def config(music: Path, output: Path) -> pipelines.prepare.PrepareConfig:
-    return pipelines.prepare.PrepareConfig(
+def config(music: Path, output: Path) -> singsong.pipelines.prepare.PrepareConfig:
+    return singsong.pipelines.prepare.PrepareConfig(
         inputs=(str(music),),
         output=str(output),
         parts=str(output / "parts"),
@@ -25,7 +25,7 @@ def config(music: Path, output: Path) -> pipelines.prepare.PrepareConfig:
 
 def test_encoding_is_one_stage(tmp_path: Path) -> None:
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    pipelines.prepare.build(
+    singsong.pipelines.prepare.build(
         pipeline, config=config(tmp_path, tmp_path / "out"), models=fake_models()
     )
     proto = pipeline.to_runner_api(default_environment=EmbeddedPythonEnvironment.default())
@@ -52,14 +52,18 @@ def test_what_crosses_stages_does_not_grow_with_the_audio(
             append(self, element)  # type: ignore[operator]
 
         monkeypatch.setattr(buffer, "append", counting)
-    monkeypatch.setattr("transforms.encode_track.load_models", lambda recipe: fake_models())
+    monkeypatch.setattr(
+        "singsong.transforms.encode_track.load_models", lambda recipe: fake_models()
+    )
     bytes_crossed = []
     for seconds in (2.5, 40.5):
         music, output = tmp_path / f"{seconds}", tmp_path / f"out{seconds}"
         write_tones(music, tracks=2, seconds=seconds)
         crossed[0] = 0
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-            pipelines.prepare.build(pipeline, config=config(music, output), models=fake_models())
+            singsong.pipelines.prepare.build(
+                pipeline, config=config(music, output), models=fake_models()
+            )
         bytes_crossed.append(crossed[0])
     short, long = bytes_crossed
     one_second_of_audio = 4 * 44100

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import cli
-from tests.command import digest, finish, parts, start_prepare, wait_for_parts
-from tests.fakes import write_tones
+from singsong.commands import cli
+from tests.support.command import digest, finish, parts, start_prepare, wait_for_parts
+from tests.support.fakes import write_tones
 
 
 def start(music: Path, output: Path, *flags: str) -> "subprocess.Popen[str]":

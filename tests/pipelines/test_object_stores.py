@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import transforms.encode_track
-from pipelines import cli
-from schemas import storage
-from schemas.manifest import read_manifest
-from tests.fakes import write_tones
-from tests.faulty_proxy import RESET, Request, each_nth
-from tests.object_stores import Store
+import singsong.transforms.encode_track
+from singsong import storage
+from singsong.commands import cli
+from singsong.dataset.manifest import read_manifest
 from tests.pipelines.conftest import arguments, use_fakes
+from tests.support.fakes import write_tones
+from tests.support.faulty_proxy import RESET, Request, each_nth
+from tests.support.object_stores import Store
 
 TRACKS = 4
 NAMES = ["a.wav", "deep/two words.wav", "deep/Käse #1?.wav", "100%.wav"]
@@ -83,7 +83,7 @@ def test_a_second_run_encodes_nothing(
     dataset = f"{folder}/dataset/"
     assert prepare(music, output=dataset) == 0
     before = read_manifest(dataset)
-    monkeypatch.setattr(transforms.encode_track, "encode_track", None)
+    monkeypatch.setattr(singsong.transforms.encode_track, "encode_track", None)
     assert prepare(music, output=dataset) == 0
     assert read_manifest(dataset) == before
 
@@ -108,14 +108,14 @@ def test_half_of_the_parts_are_not_made_again(
     assert len(done) == 2
     assert not storage.exists(f"{dataset}/manifest.json")
     calls: Counter[str] = Counter()
-    encode = transforms.encode_track.encode_track
+    encode = singsong.transforms.encode_track.encode_track
 
     def count(track, **settings):
         calls[track.track_id] += 1
         return encode(track, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transforms.encode_track, "encode_track", count)
+        patch.setattr(singsong.transforms.encode_track, "encode_track", count)
         assert prepare(music, output=dataset) == 0
     assert len(calls) == TRACKS - 2
     assert read_manifest(dataset).dataset_digest == local_digest

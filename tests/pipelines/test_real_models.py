@@ -10,13 +10,14 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file
 
-from models.bundle import load_models
-from pipelines import cli
-from pipelines.dataset import main as dataset_main
-from pipelines.demo import wheel_recordings
-from schemas.manifest import read_manifest
-from schemas.recipe import EncodeRecipe, recipe_from_json
-from tests.models.small_checkpoints import (
+from singsong.audio.resample import resample
+from singsong.commands import cli
+from singsong.commands.dataset import main as dataset_main
+from singsong.commands.demo import wheel_recordings
+from singsong.dataset.manifest import read_manifest
+from singsong.models.bundle import load_models
+from singsong.schemas.recipe import EncodeRecipe, recipe_from_json
+from tests.support.small_checkpoints import (
     build_htdemucs,
     save_codebook,
     save_dac,
@@ -24,7 +25,6 @@ from tests.models.small_checkpoints import (
     save_hubert,
     save_w2v_bert,
 )
-from transforms.dsp.resample import resample
 
 
 def run(*arguments: object) -> int:
@@ -73,7 +73,7 @@ def test_the_codes_are_those_of_the_stored_audio(lite: Path) -> None:
 
 
 def test_what_was_stored_adds_up_to_the_recording(lite: Path) -> None:
-    from tests.real_audio import musdb_excerpt
+    from tests.support.real_audio import musdb_excerpt
 
     mix = musdb_excerpt()["mix"][: 5 * 44100]
     want = resample(mix, from_hz=44100, to_hz=16000)

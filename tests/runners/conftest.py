@@ -6,11 +6,11 @@ import pytest
 import requests
 from apache_beam.internal.gcp import auth
 
-import runners.dataflow_watch
-from runners.image_labels import image_labels
-from schemas.recipe import EncodeRecipe
-from tests.cloud import StubDataflow, StubRegistry
-from tests.object_stores import Store, google_store
+import singsong.runners.dataflow_watch
+from singsong.runners.image_labels import image_labels
+from singsong.schemas.recipe import EncodeRecipe
+from tests.support.cloud import StubDataflow, StubRegistry
+from tests.support.object_stores import Store, google_store
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def image(registry: StubRegistry) -> str:
 
 @pytest.fixture
 def dataflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubDataflow]:
-    monkeypatch.setattr(runners.dataflow_watch, "_POLL_S", 0.01)
+    monkeypatch.setattr(singsong.runners.dataflow_watch, "_POLL_S", 0.01)
     stub = StubDataflow()
     yield stub
     stub.close()

@@ -10,14 +10,14 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
-import runners.dataflow_watch
-from pipelines import cli
-from runners.dataflow import DataflowOptions
-from runners.errors import JobFailedError, JobStoppedError
-from schemas import storage
-from schemas.manifest import read_manifest
-from tests.cloud import JOB, MINIMUM, StubDataflow, flags, options
-from tests.fakes import write_tones
+import singsong.runners.dataflow_watch
+from singsong import storage
+from singsong.commands import cli
+from singsong.dataset.manifest import read_manifest
+from singsong.runners.dataflow import DataflowOptions
+from singsong.runners.errors import JobFailedError, JobStoppedError
+from tests.support.cloud import JOB, MINIMUM, StubDataflow, flags, options
+from tests.support.fakes import write_tones
 
 ACCELERATOR = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
 
@@ -153,7 +153,7 @@ def test_a_failed_job_tells_the_workers_error(buckets: object, dataflow: StubDat
 def test_a_failed_job_is_given_time_for_its_last_words(
     buckets: object, dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runners.dataflow_watch, "_LAST_WORDS_S", 0.05)
+    monkeypatch.setattr(singsong.runners.dataflow_watch, "_LAST_WORDS_S", 0.05)
     dataflow.states = ["JOB_STATE_FAILED"]
     with pytest.raises(JobFailedError, match="the service gave no reason"):
         options(dataflow).run(JOB)
@@ -176,7 +176,7 @@ def test_ctrl_c_leaves_the_job_running(
     def interrupt(watch: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runners.dataflow_watch.JobWatch, "wait", interrupt)
+    monkeypatch.setattr(singsong.runners.dataflow_watch.JobWatch, "wait", interrupt)
     assert not options(dataflow).run(JOB).finished
     printed = capsys.readouterr().out
     assert "The job goes on without us" in printed

@@ -7,23 +7,23 @@ import pytest
 from apache_beam.coders import registry
 from apache_beam.typehints import typehints
 
-import pipelines.prepare
-import transforms.encode_track
-from pipelines import cli
-from runners.dataflow import DataflowOptions
-from runners.example_elements import EXAMPLES
-from runners.explain import ExplainedStage, encoded_bytes, example_of, explain
-from runners.job import Job
-from schemas.elements import SourceFile, Track
-from schemas.recipe import DatasetRecipe
-from tests.cloud import MINIMUM, flags
-from tests.fakes import fake_models, write_tones
+import singsong.pipelines.prepare
+import singsong.transforms.encode_track
+from singsong.commands import cli
+from singsong.runners.dataflow import DataflowOptions
+from singsong.runners.example_elements import EXAMPLES
+from singsong.runners.explain import ExplainedStage, encoded_bytes, example_of, explain
+from singsong.runners.job import Job
+from singsong.schemas.elements import SourceFile, Track
+from singsong.schemas.recipe import DatasetRecipe
+from tests.support.cloud import MINIMUM, flags
+from tests.support.fakes import fake_models, write_tones
 
 CLIP_BYTES = 4 * 441_000
 
 
 def prepare_job(**options: object) -> Job:
-    config = pipelines.prepare.PrepareConfig(
+    config = singsong.pipelines.prepare.PrepareConfig(
         inputs=("gs://a/music",),
         output="gs://a/out",
         parts="gs://a/out/parts",
@@ -32,7 +32,7 @@ def prepare_job(**options: object) -> Job:
     )
     return Job(
         name="prepare",
-        build=lambda pipeline, progress: pipelines.prepare.build(
+        build=lambda pipeline, progress: singsong.pipelines.prepare.build(
             pipeline, config=config, models=fake_models()
         ),
         total_tracks=0,
@@ -42,7 +42,7 @@ def prepare_job(**options: object) -> Job:
 
 @pytest.fixture
 def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pipelines.prepare, transforms.encode_track):
+    for module in (singsong.pipelines.prepare, singsong.transforms.encode_track):
         monkeypatch.setattr(module, "load_models", lambda recipe: fake_models())
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from runners.errors import JobFailedError
-from runners.job import Job
-from runners.local import LocalOptions
-from runners.progress_bar import ProgressBar, describe, seconds_left
-from transforms.progress import Progress, ProgressLog, ProgressReader, StoppedError
+from singsong.runners.errors import JobFailedError
+from singsong.runners.job import Job
+from singsong.runners.local import LocalOptions
+from singsong.runners.progress_bar import ProgressBar, describe, seconds_left
+from singsong.transforms.progress import Progress, ProgressLog, ProgressReader, StoppedError
 
 
 def job(build: Callable[[beam.Pipeline, str | None], object]) -> Job:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import cli
-from runners.container_image import ImageError, ImageName, read_image_labels
-from runners.dataflow import DataflowOptions
-from runners.image_labels import (
+from singsong import storage
+from singsong.commands import cli
+from singsong.runners.container_image import ImageError, ImageName, read_image_labels
+from singsong.runners.dataflow import DataflowOptions
+from singsong.runners.image_labels import (
     BEAM_LABEL,
     PYTHON_LABEL,
     VERSION_LABEL,
@@ -17,11 +18,16 @@ from runners.image_labels import (
     main,
     software_labels,
 )
-from runners.preflight import check_bucket, check_device, check_image, check_reachable, is_near
-from schemas import storage
-from schemas.recipe import ModelSpec
-from tests.cloud import JOB, StubDataflow, StubRegistry, StubServer, flags, options
-from tests.object_stores import Store
+from singsong.runners.preflight import (
+    check_bucket,
+    check_device,
+    check_image,
+    check_reachable,
+    is_near,
+)
+from singsong.schemas.recipe import ModelSpec
+from tests.support.cloud import JOB, StubDataflow, StubRegistry, StubServer, flags, options
+from tests.support.object_stores import Store
 
 CHOSEN = {"location": "US", "customPlacementConfig": {"dataLocations": ["US-EAST1", "US-WEST1"]}}
 WEIGHTS = {"acoustic": "ab" * 32, "semantic": "cd" * 32}

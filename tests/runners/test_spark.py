@@ -21,18 +21,18 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.portability.api import beam_provision_api_pb2, endpoints_pb2
 from google.protobuf import text_format
 
-from pipelines.prepare import main
-from runners.spark import TASKS_PER_CORE, SparkOptions, cores_of_cluster
-from runners.spark_boot import worker_environment
-from runners.spark_job_server import SparkJobServer, find_jar
-from tests.command import ROOT
-from tests.spark_cluster import free_port, spark_version_of
+from singsong.pipelines.prepare import main
+from singsong.runners.spark import TASKS_PER_CORE, SparkOptions, cores_of_cluster
+from singsong.runners.spark_boot import worker_environment
+from singsong.runners.spark_job_server import SparkJobServer, find_jar
+from tests.support.command import ROOT
+from tests.support.spark_cluster import free_port, spark_version_of
 
 CLUSTER = "spark://127.0.0.1:7077"
 START_JOB_SERVER = """
 import sys
 from apache_beam.options.pipeline_options import PipelineOptions
-from runners.spark_job_server import SparkJobServer
+from singsong.runners.spark_job_server import SparkJobServer
 options = PipelineOptions([f"--job_server_java_launcher={sys.argv[1]}"])
 SparkJobServer(options, jar=sys.argv[2]).start()
 """

@@ -13,16 +13,23 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import cli
-from runners.errors import JobFailedError
-from runners.job import Job
-from runners.spark import SparkOptions
-from runners.spark_job_server import BUILT_JAR
-from schemas.manifest import read_manifest
-from tests import audio_files
-from tests.command import ROOT, committed_bytes, finish, parts, start_prepare, wait_for_parts
-from tests.fakes import write_tones
-from tests.spark_cluster import SparkCluster
+from singsong.commands import cli
+from singsong.dataset.manifest import read_manifest
+from singsong.runners.errors import JobFailedError
+from singsong.runners.job import Job
+from singsong.runners.spark import SparkOptions
+from singsong.runners.spark_job_server import BUILT_JAR
+from tests.support import audio_files
+from tests.support.command import (
+    ROOT,
+    committed_bytes,
+    finish,
+    parts,
+    start_prepare,
+    wait_for_parts,
+)
+from tests.support.fakes import write_tones
+from tests.support.spark_cluster import SparkCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.usefixtures("spark_jar")]
 
@@ -68,7 +75,7 @@ def whole(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def end_what_a_failed_test_leaves() -> Iterator[None]:
     yield
     for child in psutil.Process().children():
-        if "pipelines.cli" in child.cmdline():
+        if "singsong.commands.cli" in child.cmdline():
             child.kill()
 
 

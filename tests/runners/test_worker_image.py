@@ -8,11 +8,11 @@ from typing import NoReturn
 
 import pytest
 
-from pipelines import cli
-from schemas.manifest import read_manifest
-from tests.dockerfile import ROOT, environment, last_stage, read_dockerfile
-from tests.fakes import write_tones
-from tests.worker_image import build_boot, free_port, has_go, prepare_on, worker_pool
+from singsong.commands import cli
+from singsong.dataset.manifest import read_manifest
+from tests.support.dockerfile import ROOT, environment, last_stage, read_dockerfile
+from tests.support.fakes import write_tones
+from tests.support.worker_image import build_boot, free_port, has_go, prepare_on, worker_pool
 
 
 @pytest.mark.go

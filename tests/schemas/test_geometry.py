@@ -1,6 +1,6 @@
 import pytest
 
-from schemas.geometry import AcousticGeometry, SemanticGeometry, clip_samples
+from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry, clip_samples
 
 PAPER = {
     "sample_rate_hz": 16000,

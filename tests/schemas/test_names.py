@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import pytest
 
-from schemas.names import clip_id, part_path, shard_of, split_of
+from singsong.schemas.names import clip_id, part_path, shard_of, split_of
 
 IDS = [sha256(str(number).encode()).hexdigest() for number in range(20000)]
 PAPER_SPLITS = (("train", 98), ("validation", 1), ("test", 1))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.recipe import (
+from singsong.schemas.recipe import (
     NO_FILTER,
     DatasetRecipe,
     EncodeRecipe,
@@ -157,7 +157,7 @@ def test_differences_name_the_field() -> None:
 def test_a_loosened_filter_keeps_what_either_keeps(
     thresholds: tuple, vocals_db: float, instrumental_db: float
 ) -> None:
-    from transforms.dsp.loudness import drop_reason
+    from singsong.audio.loudness import drop_reason
 
     a = LoudnessFilter(min_instrumental_db=thresholds[0], max_vocals_above_db=thresholds[1])
     b = LoudnessFilter(min_instrumental_db=thresholds[2], max_vocals_above_db=thresholds[3])

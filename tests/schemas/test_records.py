@@ -5,9 +5,9 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from schemas.geometry import AcousticGeometry, SemanticGeometry
-from schemas.recipe import EncodeRecipe
-from schemas.records import (
+from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
+from singsong.schemas.recipe import EncodeRecipe
+from singsong.schemas.records import (
     Geometry,
     RecordField,
     part_fields,

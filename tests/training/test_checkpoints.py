@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-import training.checkpoints
-from tests.trained import small_accompaniment
-from training.accompaniment_model import AccompanimentModel, target_logits
-from training.checkpoints import (
+import singsong.training.checkpoints
+from singsong.training.accompaniment_model import AccompanimentModel, target_logits
+from singsong.training.checkpoints import (
     CHECKPOINTS_FOLDER,
     best_checkpoint,
     clean_up,
@@ -24,7 +23,8 @@ from training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
-from training.optimizer import t5x_adafactor
+from singsong.training.optimizer import t5x_adafactor
+from tests.support.trained import small_accompaniment
 
 SOURCE, TARGET = torch.arange(2, 16).reshape(2, 7), torch.arange(2, 20).reshape(2, 9)
 
@@ -64,11 +64,11 @@ def save_until_killed(run: Path, where: str) -> None:
 
 OWNERS = {
     "the weights": (AccompanimentModel, "save_pretrained"),
-    "the optimiser": (training.checkpoints, "save_file"),
+    "the optimiser": (singsong.training.checkpoints, "save_file"),
     "the state": (Path, "write_text"),
-    "the disk": (training.checkpoints, "_flush"),
+    "the disk": (singsong.training.checkpoints, "_flush"),
     "the name": (Path, "rename"),
-    "the end": (training.checkpoints, "_read"),
+    "the end": (singsong.training.checkpoints, "_read"),
     "removing": (shutil, "rmtree"),
 }
 
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_what_was_there(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.checkpoints.save_file", full)
+    monkeypatch.setattr("singsong.training.checkpoints.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, *trained, at=2)
     assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [1]
@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_what_was_there(
 @pytest.mark.parametrize("where", OWNERS)
 def test_killed_while_it_saves_every_checkpoint_is_whole(tmp_path: Path, where: str) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.train"])
+    context.set_forkserver_preload(["singsong.training.train"])
     process = context.Process(target=save_until_killed, args=(tmp_path, where))
     process.start()
     process.join(120)

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.manifest import Manifest, manifest_fields
-from schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
-from schemas.records import Geometry
-from tests.code_dataset import PAPER, SMALL
-from training.featurization import FEATURIZATIONS, Featurization, FineCrops
+from singsong.dataset.manifest import Manifest, manifest_fields
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
+from singsong.schemas.records import Geometry
+from singsong.training.featurization import FEATURIZATIONS, Featurization, FineCrops
+from tests.support.code_dataset import PAPER, SMALL
 
 SOUNDS = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
 LENGTHS = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tests.trained import small_accompaniment, small_fine
+from tests.support.trained import small_accompaniment, small_fine
 
 WIDTH, HEADS, HEAD_SIZE, INNER = 256, 4, 64, 512
 SIZES = {"d_model": WIDTH, "d_kv": HEAD_SIZE, "num_heads": HEADS, "d_ff": INNER}

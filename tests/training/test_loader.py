@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from schemas.manifest import DatasetError
-from tests.code_dataset import ONE_SECOND, read_records, recommitted, write_dataset
-from training.featurization import Featurization, FineCrops
-from training.loader import LoaderConfig, ShardDataset
-from training.order import EpochOrder, row_groups
-from training.shards import ShardReader
+from singsong.dataset.manifest import DatasetError
+from singsong.dataset.shard_reader import ShardReader
+from singsong.training.featurization import Featurization, FineCrops
+from singsong.training.loader import LoaderConfig, ShardDataset
+from singsong.training.order import EpochOrder, row_groups
+from tests.support.code_dataset import ONE_SECOND, read_records, recommitted, write_dataset
 
 RECORDS = 2000
 VIEW = Featurization()
@@ -37,7 +37,7 @@ def dataset_of(folder: Path, **settings: Any) -> ShardDataset:
 
 def worker_batches(dataset: ShardDataset, worker: int, workers: int) -> Iterator[list[int]]:
     info = SimpleNamespace(id=worker, num_workers=workers)
-    with mock.patch("training.loader.get_worker_info", return_value=info):
+    with mock.patch("singsong.training.loader.get_worker_info", return_value=info):
         iterator = iter(dataset)
         first = next(iterator, None)
     for batch in itertools.chain([] if first is None else [first], iterator):

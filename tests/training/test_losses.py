@@ -2,7 +2,7 @@
 
 import torch
 
-from training.losses import token_losses
+from singsong.training.losses import token_losses
 
 
 def test_likelihood_is_cross_entropy_over_the_whole_vocabulary() -> None:

@@ -8,12 +8,16 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from tests.trained import FINE_VOCABULARY, VOCABULARY, small_accompaniment, small_fine
-from training import fine_model
-from training.accompaniment_model import AccompanimentConfig, AccompanimentModel, target_logits
-from training.fine_model import FineConfig, FineModel
-from training.presets import ACCOMPANIMENT, FINE, preset
-from training.t5_layers import DroppedValues, SharedDropout, sinusoids
+from singsong.training import fine_model
+from singsong.training.accompaniment_model import (
+    AccompanimentConfig,
+    AccompanimentModel,
+    target_logits,
+)
+from singsong.training.fine_model import FineConfig, FineModel
+from singsong.training.presets import ACCOMPANIMENT, FINE, preset
+from singsong.training.t5_layers import DroppedValues, SharedDropout, sinusoids
+from tests.support.trained import FINE_VOCABULARY, VOCABULARY, small_accompaniment, small_fine
 
 
 def tokens(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from tests.plain_adafactor import PlainAdafactor
-from training.optimizer import learning_rate, t5x_adafactor
+from singsong.training.optimizer import learning_rate, t5x_adafactor
+from tests.support.plain_adafactor import PlainAdafactor
 
 
 def compare(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.records import ROWS_PER_GROUP
-from training.order import EpochOrder, row_groups
+from singsong.schemas.records import ROWS_PER_GROUP
+from singsong.training.order import EpochOrder, row_groups
 
 SHARD_ROWS = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any)
 

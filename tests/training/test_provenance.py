@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from schemas.manifest import Manifest, read_manifest
-from tests.trained import provenance_of, write_trainable
-from training.featurization import FEATURIZATIONS, Featurization
-from training.provenance import Provenance, code_differences, differences
+from singsong.dataset.manifest import Manifest, read_manifest
+from singsong.training.featurization import FEATURIZATIONS, Featurization
+from singsong.training.provenance import Provenance, code_differences, differences
+from tests.support.trained import provenance_of, write_trainable
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.keyed_random import keyed
-from tests.trained import quick_config, write_trainable
-from tests.trainers import codes_of, first_batches, records_of, shard_rows_of, trainer_of
-from training.featurization import Featurization
-from training.loader import LoaderConfig, ShardDataset
-from training.order import EpochOrder, row_groups
-from training.provenance import read_provenance
-from training.train import train
-from transforms.dsp.seeds import generator
+from singsong.schemas.seeds import generator
+from singsong.training.featurization import Featurization
+from singsong.training.loader import LoaderConfig, ShardDataset
+from singsong.training.order import EpochOrder, row_groups
+from singsong.training.provenance import read_provenance
+from singsong.training.train import train
+from tests.support.keyed_random import keyed
+from tests.support.trained import quick_config, write_trainable
+from tests.support.trainers import codes_of, first_batches, records_of, shard_rows_of, trainer_of
 
 SEEDS = [0, 3]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from schemas.manifest import read_manifest
-from tests.trained import write_trainable
-from training.featurization import Featurization
-from training.stages import stage_of
-from training.throughput import Throughput, peak_flops, training_flops
+from singsong.dataset.manifest import read_manifest
+from singsong.training.featurization import Featurization
+from singsong.training.stages import stage_of
+from singsong.training.throughput import Throughput, peak_flops, training_flops
+from tests.support.trained import write_trainable
 
 
 @pytest.fixture(scope="module")

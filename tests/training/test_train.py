@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from schemas.manifest import DatasetError, read_manifest
-from tests.code_dataset import recommitted
-from tests.trained import VOCABULARY, events, logged, quick_config, write_trainable
-from training.accompaniment_model import AccompanimentModel, target_logits
-from training.checkpoints import find_model, list_checkpoints
-from training.event_file import ScalarWriter
-from training.featurization import Featurization
-from training.fine_model import FineModel
-from training.loader import LoaderConfig, ShardDataset
-from training.losses import token_losses
-from training.processes import Processes
-from training.stages import stage_of
-from training.train import Trainer, TrainingError, train
+from singsong.dataset.manifest import DatasetError, read_manifest
+from singsong.training.accompaniment_model import AccompanimentModel, target_logits
+from singsong.training.checkpoints import find_model, list_checkpoints
+from singsong.training.event_file import ScalarWriter
+from singsong.training.featurization import Featurization
+from singsong.training.fine_model import FineModel
+from singsong.training.loader import LoaderConfig, ShardDataset
+from singsong.training.losses import token_losses
+from singsong.training.processes import Processes
+from singsong.training.stages import stage_of
+from singsong.training.train import Trainer, TrainingError, train
+from tests.support.code_dataset import recommitted
+from tests.support.trained import VOCABULARY, events, logged, quick_config, write_trainable
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +266,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(
         loss, nll = token_losses(*args, **how)
         return loss * (float("nan") if next(calls) == 2 else 1.0), nll
 
-    monkeypatch.setattr("training.train.token_losses", poisoned)
+    monkeypatch.setattr("singsong.training.train.token_losses", poisoned)
     with pytest.raises(TrainingError, match=r"the loss is nan .* at step 2"):
         train(quick_config(data, tmp_path, save_every=1))
     (_, last) = list_checkpoints(tmp_path)

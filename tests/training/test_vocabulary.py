@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from schemas.geometry import AcousticGeometry, SemanticGeometry
-from schemas.records import Geometry
-from tests.token_masks import allowed
-from training.vocabulary import PAD, SOS, FineVocabulary, TokenBlock, Vocabulary
+from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
+from singsong.schemas.records import Geometry
+from singsong.training.vocabulary import PAD, SOS, FineVocabulary, TokenBlock, Vocabulary
+from tests.support.token_masks import allowed
 
 PAPER = Geometry(
     acoustic=AcousticGeometry(

@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from schemas.elements import DeadLetter, PartRef, Track, TrackSummary
-from schemas.names import shard_of, split_of
-from schemas.recipe import DatasetRecipe, LoudnessFilter
-from schemas.records import DROPPED, ENCODED, FAILED, record_fields
-from tests.small_dataset import MODELS, RECIPE, config
-from transforms.assemble_shards import (
-    AssembleConfig,
-    SelectedTrack,
-    elect_recording,
-    key_by_shard,
-    select_clips,
-)
-from transforms.records.parts import (
+from singsong.dataset.parts import (
     BrokenPartError,
     MissingCodesError,
     TrackFacts,
     read_loudness,
     write_part,
 )
+from singsong.schemas.elements import DeadLetter, PartRef, Track, TrackSummary
+from singsong.schemas.names import shard_of, split_of
+from singsong.schemas.recipe import DatasetRecipe, LoudnessFilter
+from singsong.schemas.records import DROPPED, ENCODED, FAILED, record_fields
+from singsong.transforms.assemble_shards import (
+    AssembleConfig,
+    SelectedTrack,
+    elect_recording,
+    key_by_shard,
+    select_clips,
+)
+from tests.support.small_dataset import MODELS, RECIPE, config
 
 TRACK = Track(track_id="ab" * 32, uri="file:///a.wav", size_bytes=1)
 PART = PartRef(track=TRACK, path="a.parquet")

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-import transforms.encode_track
-from models.bundle import Models
-from schemas.elements import DeadLetter, PartRef, Track
-from schemas.recipe import EncodeRecipe, ModelSpec
-from tests.fakes import RATE, FakeCodec, fake_models, tone
-from transforms.encode_track import EncodeTrackConfig, WeightsMismatchError
-from transforms.records.parts import read_facts
+import singsong.transforms.encode_track
+from singsong.dataset.parts import read_facts
+from singsong.models.bundle import Models
+from singsong.schemas.elements import DeadLetter, PartRef, Track
+from singsong.schemas.recipe import EncodeRecipe, ModelSpec
+from singsong.transforms.encode_track import EncodeTrackConfig, WeightsMismatchError
+from tests.support.fakes import RATE, FakeCodec, fake_models, tone
 
 FAKE = ModelSpec(name="fake")
 RECIPE = EncodeRecipe(clip_seconds=0.5, separator=FAKE, acoustic=FAKE, semantic=FAKE)
@@ -38,12 +38,12 @@ def config(folder: Path, **changes: object) -> EncodeTrackConfig:
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> Models:
     made = fake_models()
-    monkeypatch.setattr(transforms.encode_track, "load_models", lambda recipe: made)
+    monkeypatch.setattr(singsong.transforms.encode_track, "load_models", lambda recipe: made)
     return made
 
 
 def process(track: Track, config: EncodeTrackConfig) -> list:
-    step = transforms.encode_track._EncodeTrack(config)
+    step = singsong.transforms.encode_track._EncodeTrack(config)
     step.setup()
     return list(step.process(track))
 

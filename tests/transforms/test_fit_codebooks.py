@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.lite_acoustic import LiteAcousticCodec
-from models.lite_semantic import LiteSemanticEncoder
-from schemas.elements import Track
-from transforms.fit_codebooks import FitConfig, draw_frames, fit_to_files
-from transforms.progress import STOP_NAME, ProgressReader, StoppedError
+from singsong.models.lite.acoustic import LiteAcousticCodec
+from singsong.models.lite.semantic import LiteSemanticEncoder
+from singsong.schemas.elements import Track
+from singsong.transforms.fit_codebooks import FitConfig, draw_frames, fit_to_files
+from singsong.transforms.progress import STOP_NAME, ProgressReader, StoppedError
 
 
 @pytest.fixture

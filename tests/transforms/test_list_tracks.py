@@ -4,10 +4,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from schemas import storage
-from schemas.elements import SourceFile, Track
-from schemas.errors import ContentChangedError, EmptyFileError, UnreadableFileError
-from transforms.list_tracks import (
+from singsong import storage
+from singsong.schemas.elements import SourceFile, Track
+from singsong.schemas.errors import ContentChangedError, EmptyFileError, UnreadableFileError
+from singsong.transforms.list_tracks import (
     check_content,
     elect,
     identify,

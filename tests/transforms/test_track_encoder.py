@@ -10,10 +10,12 @@ import pytest
 import soundfile
 import soxr
 
-from models.bundle import Models
-from schemas.errors import EmptyFileError
-from schemas.recipe import EncodeRecipe
-from tests.stems import (
+from singsong.models.bundle import Models
+from singsong.schemas.errors import EmptyFileError
+from singsong.schemas.recipe import EncodeRecipe
+from singsong.transforms.stopwatch import Stopwatch
+from singsong.transforms.track_encoder import TrackEncoder
+from tests.support.stems import (
     ACOUSTIC_RATE,
     RATE,
     RECIPE,
@@ -27,8 +29,6 @@ from tests.stems import (
     song,
     telling_models,
 )
-from transforms.dsp.stopwatch import Stopwatch
-from transforms.track_encoder import TrackEncoder
 
 TRACK_ID = hashlib.sha256(b"the track").hexdigest()
 SOURCES = ("vocals", "vocals_noisy", "instrumental")

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from schemas.recipe import EncodeRecipe, LoudnessFilter, LoudnessWindow
-from tests.stems import RATE, RECIPE, SAMPLES, Stems, sine, song, telling_models
+from singsong.schemas.recipe import EncodeRecipe, LoudnessFilter, LoudnessWindow
+from tests.support.stems import RATE, RECIPE, SAMPLES, Stems, sine, song, telling_models
 from tests.transforms.test_track_encoder import assert_codes, clip_name, encode
 
 FILTERED = replace(RECIPE, encode_filter=LoudnessFilter())

@@ -1,0 +1,27 @@
+"""Stem files (`*.stem.mp4`): a song as one stream for the mix and one for each of its stems."""
+
+from __future__ import annotations
+
+import subprocess
+
+from singsong.audio.decode_process import ffmpeg_path
+from singsong.schemas.errors import CorruptAudioError
+
+_VOCALS_STREAM = 4  # mix, drums, bass, other, vocals
+
+
+def write_vocals(source: str, target: str) -> None:
+    """Writes the vocals of a stem file to a wav of float32 samples.
+
+    Args:
+        source: A local stem file, as MUSDB18 has them.
+        target: A local file; what it held is lost.
+
+    Raises:
+        CorruptAudioError: ffmpeg cannot read the stream, or it is not there.
+    """
+    command = [ffmpeg_path(), "-v", "error", "-y", "-i", source]
+    command += ["-map", f"0:{_VOCALS_STREAM}", "-c:a", "pcm_f32le", "-f", "wav", target]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CorruptAudioError(f"{source}: {done.stderr.strip() or 'ffmpeg failed'}")

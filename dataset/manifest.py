@@ -1,0 +1,181 @@
+"""The manifest: which files are the dataset, what made them, and counts that add up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from singsong import storage
+from singsong.schemas.names import MANIFEST_NAME, version_path
+from singsong.schemas.recipe import json_digest, recipe_from_json
+from singsong.schemas.records import (
+    SCHEMA_VERSION,
+    Geometry,
+    RecordField,
+    record_fields,
+    shard_fields,
+)
+
+
+class DatasetError(Exception):
+    """A dataset is missing, is not one, or does not hold together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """A file of the dataset.
+
+    Attributes:
+        path: Relative to the dataset.
+        rows: Records in it.
+        bytes: Its size.
+        sha256: Hex digest of its bytes.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry(FileEntry):
+    """A shard of the dataset.
+
+    Attributes:
+        split: Which split it belongs to.
+        shard: Its number in that split.
+        format: "parquet" or "tfrecord".
+    """
+
+    split: str
+    shard: int
+    format: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a dataset is.
+
+    Attributes:
+        recipe: The dataset recipe, as JSON values.
+        weights: Hex digest of each model's weights, by role.
+        geometry: Shapes of the codes, as JSON values.
+        counts: What became of each track and clip.
+        splits: Tracks, clips and seconds of each split.
+        shards: The shards.
+        tables: The table of tracks and the table of dead letters.
+        origin: Where the models and the parts were found, by role; not part of the digest.
+        software: Versions of what wrote it; not part of the digest.
+        schema_version: Version of the record table.
+    """
+
+    recipe: Mapping[str, Any]
+    weights: Mapping[str, str]
+    geometry: Mapping[str, Any]
+    counts: Mapping[str, Any]
+    splits: Mapping[str, Mapping[str, Any]]
+    shards: tuple[ShardEntry, ...]
+    tables: tuple[FileEntry, ...]
+    origin: Mapping[str, str]
+    software: Mapping[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def dataset_digest(self) -> str:
+        """Hex sha256 of content and recipe: not of file names, order, runner or versions."""
+        return json_digest(
+            {
+                "schema_version": self.schema_version,
+                "recipe": self.recipe,
+                "weights": self.weights,
+                "geometry": self.geometry,
+                "shards": sorted(shard.sha256 for shard in self.shards),
+            }
+        )
+
+    def to_json(self) -> str:
+        """Returns the text of `manifest.json`."""
+        value = {"dataset_digest": self.dataset_digest, **asdict(self)}
+        return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Returns the manifest that `to_json` wrote.
+
+        Raises:
+            DatasetError: The text is no manifest, of another schema version, or was changed.
+        """
+        try:
+            value = json.loads(text)
+            digest = value.pop("dataset_digest")
+            version = value["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise DatasetError(
+                    f"the manifest has schema version {version}, "
+                    f"this program reads version {SCHEMA_VERSION}"
+                )
+            shards = tuple(ShardEntry(**shard) for shard in value.pop("shards"))
+            tables = tuple(FileEntry(**table) for table in value.pop("tables"))
+            manifest = cls(**value, shards=shards, tables=tables)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(f"not a dataset manifest: {error}") from error
+        if manifest.dataset_digest != digest:
+            raise DatasetError(
+                f"the manifest says digest {digest[:12]}, "
+                f"but its content has digest {manifest.dataset_digest[:12]}"
+            )
+        return manifest
+
+    def table(self, name: str) -> FileEntry:
+        """Returns the entry of the table "tracks" or "dead_letters".
+
+        Raises:
+            DatasetError: The manifest lists no such table.
+        """
+        for table in self.tables:
+            if table.path.rpartition("/")[2].startswith(f"{name}-"):
+                return table
+        raise DatasetError(f"the manifest lists no table {name!r}")
+
+
+def manifest_fields(manifest: Manifest) -> list[RecordField]:
+    """Returns the fields of the shards of a dataset."""
+    recipe = recipe_from_json(manifest.recipe, manifest.origin)
+    return shard_fields(record_fields(recipe.encode, Geometry.from_json(manifest.geometry)))
+
+
+def read_manifest(dataset: str, version: str | None = None) -> Manifest:
+    """Returns the manifest of a dataset.
+
+    Args:
+        dataset: Its folder or URL.
+        version: The first digits, twelve, of the digest of an older version; None is the newest.
+
+    Raises:
+        DatasetError: There is none, or it cannot be read.
+    """
+    name = MANIFEST_NAME if version is None else version_path(version)
+    url = storage.join(dataset, name)
+    try:
+        text = storage.read_bytes(url).decode()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(
+            f"{url} does not exist: no dataset, or its `singsong prepare` did not finish"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{url} is not a manifest: {error}") from error
+    return Manifest.from_json(text)
+
+
+def commit_manifest(dataset: str, manifest: Manifest) -> None:
+    """Makes the manifest the dataset: first as a version that stays, then as the newest.
+
+    Raises:
+        OSError: It could not be written; the dataset is then what it was before.
+    """
+    data = manifest.to_json().encode()
+    storage.put_bytes(storage.join(dataset, version_path(manifest.dataset_digest)), data)
+    storage.put_bytes(storage.join(dataset, MANIFEST_NAME), data)

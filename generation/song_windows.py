@@ -1,0 +1,178 @@
+"""Windows over a long song: where they start, what overlaps, and how they are joined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from singsong.training.vocabulary import TokenArray, Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLayout:
+    """The frames of a window of the instrumental, and how far apart windows start.
+
+    Attributes:
+        semantic_frames: Semantic codes of a window; 0 where the model writes none.
+        semantic_hop: Semantic codes from the start of a window to that of the next.
+        coarse_frames: Acoustic frames of a window.
+        coarse_hop: Acoustic frames from the start of a window to that of the next.
+
+    Raises:
+        ValueError: A hop is longer than its window, or not positive.
+
+    Paper: 6: windows of 10 s, 5 s apart.
+    """
+
+    semantic_frames: int
+    semantic_hop: int
+    coarse_frames: int
+    coarse_hop: int
+
+    def __post_init__(self) -> None:
+        if not (0 < self.coarse_hop <= self.coarse_frames):
+            raise ValueError(
+                f"coarse_hop must be in [1, {self.coarse_frames}], found {self.coarse_hop}"
+            )
+        if not (0 < self.semantic_hop <= self.semantic_frames) and (
+            self.semantic_hop or self.semantic_frames
+        ):
+            raise ValueError(
+                f"semantic_hop must be in [1, {self.semantic_frames}], found {self.semantic_hop}"
+            )
+
+    @classmethod
+    def overlapping(
+        cls, *, semantic_frames: int, coarse_frames: int, hop_fraction: float = 0.5
+    ) -> WindowLayout:
+        """Returns the layout whose windows start a part of their length apart.
+
+        The hop is rounded down, by up to a tenth, to whole frames of both kinds of codes. Where
+        there is no such hop, that of semantic codes, which only prompt the next window, is up to
+        half a frame off.
+
+        Raises:
+            ValueError: The part is not in (0, 1], or less than a frame.
+
+        >>> WindowLayout.overlapping(semantic_frames=250, coarse_frames=500).coarse_hop
+        250
+        >>> WindowLayout.overlapping(semantic_frames=125, coarse_frames=250).coarse_hop
+        124
+        >>> layout = WindowLayout.overlapping(semantic_frames=63, coarse_frames=125)
+        >>> layout.coarse_hop, layout.semantic_hop
+        (62, 31)
+        """
+        wanted = int(coarse_frames * hop_fraction)
+        period = coarse_frames // math.gcd(semantic_frames, coarse_frames)
+        whole = wanted // period * period
+        coarse_hop = whole if 10 * whole >= 9 * wanted else wanted
+        return cls(
+            semantic_frames=semantic_frames,
+            semantic_hop=round(semantic_frames * coarse_hop / coarse_frames),
+            coarse_frames=coarse_frames,
+            coarse_hop=coarse_hop,
+        )
+
+    def ranges(self, vocabulary: Vocabulary) -> TokenArray:
+        """Returns which tokens each position of a window may hold, int64 [positions, 2]."""
+        return vocabulary.ranges(
+            semantic_frames=self.semantic_frames, coarse_frames=self.coarse_frames
+        )
+
+    def frames(self, windows: int) -> int:
+        """Returns the coarse frames that so many windows reach over."""
+        return self.coarse_frames + (windows - 1) * self.coarse_hop
+
+    def free_tokens(self, windows: int, *, codebooks: int) -> int:
+        """Returns how many tokens of so many windows are drawn, and not forced."""
+        semantic = self.semantic_frames + (windows - 1) * self.semantic_hop
+        return semantic + self.frames(windows) * codebooks
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstrumentalCodes:
+    """What the accompaniment model wrote.
+
+    Attributes:
+        semantic: int64 [batch, frames]; no frames where the model writes none.
+        coarse: int64 [batch, frames, coarse codebooks].
+    """
+
+    semantic: TokenArray
+    coarse: TokenArray
+
+
+def window_starts(length: int, *, window: int, hop: int) -> list[int]:
+    """Returns where windows start that cover a length; the last one may reach past its end.
+
+    Args:
+        length: In any unit, such as samples.
+        window: Length of a window in that unit.
+        hop: Distance of two starts.
+
+    Raises:
+        ValueError: A length is not positive, or the hop longer than the window.
+
+    Paper: 6: 30 s are five windows of 10 s.
+
+    >>> window_starts(30, window=10, hop=5), window_starts(8, window=10, hop=5)
+    ([0, 5, 10, 15, 20], [0])
+    """
+    if length < 1 or not 0 < hop <= window:
+        raise ValueError(
+            f"windows need a positive length and a hop of at most a window, "
+            f"found length {length}, window {window}, hop {hop}"
+        )
+    more = -(-max(length - window, 0) // hop)
+    return [index * hop for index in range(more + 1)]
+
+
+def force_overlap(
+    forced: torch.Tensor, before: torch.Tensor, *, layout: WindowLayout, codebooks: int
+) -> None:
+    """Writes the end of a window to the start of the next: a semantic run and a coarse run.
+
+    Args:
+        forced: int64 [batch, positions] to write to.
+        before: int64 [batch, positions] of the window before.
+        layout: Frames of a window and of a hop.
+        codebooks: Number of coarse codebooks.
+
+    Paper: 6, with the target of 3.3: positions 0 to 124 and 250 to 1249.
+    """
+    first_coarse = layout.semantic_frames
+    kept = layout.semantic_frames - layout.semantic_hop
+    forced[:, :kept] = before[:, layout.semantic_hop : first_coarse]
+    kept = (layout.coarse_frames - layout.coarse_hop) * codebooks
+    overlap = before[:, first_coarse + layout.coarse_hop * codebooks :]
+    forced[:, first_coarse : first_coarse + kept] = overlap
+
+
+def join_windows(
+    windows: Sequence[TokenArray], *, vocabulary: Vocabulary, layout: WindowLayout
+) -> InstrumentalCodes:
+    """Returns the codes of the first window, followed by what is new in each of the others.
+
+    Args:
+        windows: One int64 [batch, positions] a window.
+        vocabulary: Of the tokens.
+        layout: Frames of a window and of a hop.
+
+    Raises:
+        ValueError: A token is outside the range of its position.
+    """
+    split = layout.semantic_frames
+    semantic = [vocabulary.semantic_codes(tokens[:, :split]) for tokens in windows]
+    coarse = [vocabulary.coarse_codes(tokens[:, split:]) for tokens in windows]
+    old_semantic = layout.semantic_frames - layout.semantic_hop
+    old_coarse = layout.coarse_frames - layout.coarse_hop
+    new_semantic = [codes[:, old_semantic:] for codes in semantic[1:]]
+    new_coarse = [codes[:, old_coarse:] for codes in coarse[1:]]
+    return InstrumentalCodes(
+        semantic=np.concatenate([semantic[0], *new_semantic], 1),
+        coarse=np.concatenate([coarse[0], *new_coarse], 1),
+    )

@@ -1,0 +1,107 @@
+"""What the accompaniment model reads of a singer: codes of windows, with the noise of training."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from singsong.audio.noise import add_noise
+from singsong.audio.resample import resample
+from singsong.generation.song_windows import WindowLayout, window_starts
+from singsong.models.protocols import AcousticCodec, SemanticEncoder
+from singsong.schemas.geometry import clip_samples
+from singsong.training.provenance import Provenance
+from singsong.training.vocabulary import TokenArray
+
+FloatArray = npt.NDArray[np.float32]
+_TICKS_HZ = 1000
+"""What windows are counted in; the sample rates of codec, encoder and vocals differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocalWindows:
+    """The windows of vocals, as a model was trained to read them.
+
+    Attributes:
+        provenance: What the model was trained on.
+        acoustic: The codec of its dataset.
+        semantic: The semantic encoder of its dataset.
+
+    Paper: 6: windows of 10 s, 5 s apart.
+    """
+
+    provenance: Provenance
+    acoustic: AcousticCodec
+    semantic: SemanticEncoder
+
+    @property
+    def layout(self) -> WindowLayout:
+        """The frames of a window of the instrumental."""
+        return self.provenance.window_layout()
+
+    @property
+    def hop_seconds(self) -> float:
+        """How far apart windows start: about half their length, in whole frames."""
+        return self.layout.coarse_hop / self.acoustic.geometry.frame_rate_hz
+
+    def count(self, samples: int, *, sample_rate_hz: int) -> int:
+        """Returns how many windows vocals have."""
+        lengths = (samples / sample_rate_hz, self.provenance.clip_seconds, self.hop_seconds)
+        length, window, hop = (round(seconds * _TICKS_HZ) for seconds in lengths)
+        return len(window_starts(max(1, length), window=window, hop=hop))
+
+    def tokens(self, vocals: FloatArray, *, sample_rate_hz: int) -> TokenArray:
+        """Returns what the model reads, int64 [windows, tokens].
+
+        Args:
+            vocals: float32 [samples].
+            sample_rate_hz: Their rate.
+
+        Raises:
+            ValueError: The vocals are not [samples], empty or not finite.
+
+        Paper: 3.3: the noise of training is added.
+        """
+        _check(vocals)
+        key = hashlib.sha256(vocals.tobytes()).hexdigest()
+        rates_hz = [model.geometry.sample_rate_hz for model in (self.semantic, self.acoustic)]
+        audio = {
+            rate_hz: self._cut(vocals, from_hz=sample_rate_hz, to_hz=rate_hz, key=key)
+            for rate_hz in set(rates_hz)
+        }
+        semantic, acoustic = (audio[rate_hz] for rate_hz in rates_hz)
+        return self.provenance.source_tokens(
+            semantic=self.semantic.encode(semantic), acoustic=self.acoustic.encode(acoustic)
+        )
+
+    def _cut(self, vocals: FloatArray, *, from_hz: int, to_hz: int, key: str) -> FloatArray:
+        """Returns noisy windows of the vocals, float32 [windows, samples]."""
+        windows = self.count(len(vocals), sample_rate_hz=from_hz)
+        size = clip_samples(self.provenance.clip_seconds, to_hz)
+        hop = round(self.hop_seconds * to_hz)
+        padded = np.zeros(hop * (windows - 1) + size, np.float32)
+        audio = resample(vocals, from_hz=from_hz, to_hz=to_hz)[: len(padded)]
+        padded[: len(audio)] = audio
+        encode = self.provenance.recipe["encode"]
+        sigma = encode["noise_sigma"] if self.provenance.view["noisy"] else 0.0
+        return np.stack(
+            [
+                add_noise(
+                    padded[index * hop : index * hop + size],
+                    sigma=sigma,
+                    seed=encode["noise_seed"],
+                    clip_id=f"{key} window {index}",
+                )
+                for index in range(windows)
+            ]
+        )
+
+
+def _check(vocals: FloatArray) -> None:
+    if vocals.ndim != 1 or not len(vocals):
+        raise ValueError(f"vocals must be [samples], found {list(vocals.shape)}")
+    if not np.isfinite(vocals).all():
+        raise ValueError("the vocals have samples that are NaN or infinite")

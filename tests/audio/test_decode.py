@@ -1,0 +1,258 @@
+"""Decoding: every format against other decoders, and odd files that are sound."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from singsong.audio.decode import read_channels
+from singsong.schemas.errors import EmptyFileError
+from tests.support import audio_files as files
+from tests.support.decoding import decode
+
+LOSSLESS = {
+    "wav": ("WAV", "PCM_16"),
+    "float wav": ("WAV", "FLOAT"),
+    "wavex": ("WAVEX", "PCM_24"),
+    "rf64": ("RF64", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "float aiff": ("AIFF", "FLOAT"),
+    "au": ("AU", "PCM_16"),
+    "alac caf": ("CAF", "ALAC_16"),
+}
+LOSSY = {
+    "ogg": ("OGG", "VORBIS", 44100),
+    "opus": ("OGG", "OPUS", 48000),
+    "mp3": ("MP3", "MPEG_LAYER_III", 44100),
+}
+WITH_FFMPEG = {
+    "m4a": ("-f", "ipod"),
+    "alac m4a": ("-f", "ipod", "-c:a", "alac"),
+    "fragmented mp4": ("-f", "mp4", "-movflags", "frag_keyframe+empty_moov"),
+    "aac": ("-f", "adts"),
+    "webm": ("-f", "webm", "-c:a", "libvorbis"),
+    "wma": ("-f", "asf", "-c:a", "wmav2"),
+    "ogg flac": ("-f", "ogg", "-c:a", "flac"),
+    "mka": ("-f", "matroska", "-c:a", "flac"),
+    "wavpack": ("-f", "wv"),
+    "mp3 in wav": ("-f", "wav", "-c:a", "libmp3lame"),
+    "mp3 of varying rate without a tag": (
+        *("-f", "mp3", "-q:a", "7", "-write_xing", "0", "-id3v2_version", "0"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_lossless_formats_give_the_samples_that_were_written(tmp_path: Path, name: str) -> None:
+    container, subtype = LOSSLESS[name]
+    audio = files.music(0.7)
+    path = files.write_audio(tmp_path / "song.raw", audio, container=container, subtype=subtype)
+    step = 0 if subtype == "FLOAT" else 1 / 32768
+    np.testing.assert_allclose(decode(path), audio.mean(axis=0), atol=step + 1e-7)
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_lossy_formats_give_what_one_plain_read_gives(tmp_path: Path, name: str) -> None:
+    container, subtype, rate_hz = LOSSY[name]
+    audio = files.music(2.0, rate_hz=rate_hz)
+    path = files.write_audio(
+        tmp_path / "song.wav", audio, rate_hz, container=container, subtype=subtype
+    )
+    with open(path, "rb", buffering=0) as file:
+        reference, _ = sf.read(file.fileno(), dtype="float32", closefd=False)
+    result = decode(path, rate_hz, block_frames=1000)
+    np.testing.assert_allclose(result, reference.mean(axis=1), atol=1e-7)
+    assert len(result) == audio.shape[1]
+    independent = files.read_with_ffmpeg(path, channels=2).mean(axis=0)
+    np.testing.assert_allclose(result, independent[: len(result)], atol=2e-3)
+
+
+@pytest.mark.parametrize("name", WITH_FFMPEG)
+def test_other_formats_give_what_ffmpeg_gives_without_us(tmp_path: Path, name: str) -> None:
+    audio = files.music(1.5)
+    path = files.write_with_ffmpeg(tmp_path / "song.txt", audio, *WITH_FFMPEG[name])
+    reference = files.read_with_ffmpeg(path, channels=2).mean(axis=0)
+    result = decode(path, block_frames=777)
+    np.testing.assert_allclose(result, reference, atol=2 / 32768)
+    assert len(result) > 1.4 * 44100
+
+
+@pytest.mark.parametrize("from_hz", [8000, 22050, 48000, 192000])
+def test_other_rates_are_resampled_as_in_one_piece(tmp_path: Path, from_hz: int) -> None:
+    audio = files.music(1.0, rate_hz=from_hz)
+    path = files.write_wav(tmp_path / "a", audio, from_hz, subtype="FLOAT")
+    reference = soxr.resample(audio.mean(axis=0), from_hz, 44100)
+    np.testing.assert_allclose(decode(path, block_frames=999), reference, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_channels_are_averaged(tmp_path: Path, channels: int) -> None:
+    audio = files.music(0.3, channels=channels)
+    path = files.write_wav(tmp_path / "a", audio, subtype="FLOAT")
+    np.testing.assert_allclose(decode(path), audio.mean(axis=0, dtype=np.float64), atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["wav", "webm"])
+def test_channels_can_be_kept(tmp_path: Path, kind: str) -> None:
+    audio = files.music(1.0, channels=2, rate_hz=48000)
+    path = files.write_wav(tmp_path / "a.wav", audio, 48000)
+    if kind == "webm":
+        path = files.write_with_ffmpeg(
+            tmp_path / "a.webm", audio, *WITH_FFMPEG["webm"], rate_hz=48000
+        )
+    kept, rate_hz = read_channels(os.fspath(path))
+    assert (rate_hz, kept.dtype, len(kept)) == (48000, np.float32, 2)
+    assert np.abs(kept[:, :40_000] - audio[:, :40_000]).max() < (1e-4 if kind == "wav" else 0.3)
+    assert np.corrcoef(kept[0, :40_000], audio[0, :40_000])[0, 1] > 0.98
+
+
+def test_no_samples_are_no_channels(tmp_path: Path) -> None:
+    path = files.write_wav(tmp_path / "a.wav", np.zeros((2, 0), np.float32))
+    with pytest.raises(EmptyFileError, match="no samples"):
+        read_channels(os.fspath(path))
+
+
+def test_seventeen_channels_are_averaged_too(tmp_path: Path) -> None:
+    path = files.write_seventeen_channel_wav(tmp_path / "a.wav")
+    expected = files.music(0.5, channels=17).mean(axis=0)
+    np.testing.assert_allclose(decode(path), expected, atol=1e-4)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    samples=st.integers(1, 20000),
+    from_hz=st.sampled_from([16000, 44100, 48000]),
+    channels=st.integers(1, 3),
+    block_frames=st.integers(1, 30000),
+    nan_at=st.none() | st.integers(0, 19999),
+)
+def test_samples_do_not_depend_on_the_block_size_to_the_bit(
+    tmp_path_factory: pytest.TempPathFactory,
+    samples: int,
+    from_hz: int,
+    channels: int,
+    block_frames: int,
+    nan_at: int | None,
+) -> None:
+    block_frames = max(block_frames, samples // 50)
+    audio = files.music(samples / from_hz, rate_hz=from_hz, channels=channels)
+    if nan_at is not None:
+        audio[-1, nan_at % audio.shape[1]] = np.nan
+    path = tmp_path_factory.getbasetemp() / "property.wav"
+    files.write_wav(path, audio, from_hz, subtype="FLOAT")
+    np.testing.assert_array_equal(decode(path, block_frames=block_frames), decode(path))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_bad_sample_reaches_the_caller_and_spoils_nothing_else(
+    tmp_path: Path, value: float
+) -> None:
+    audio = files.music(3.0)
+    good = decode(files.write_wav(tmp_path / "good", audio, subtype="FLOAT"), 16000)
+    path = files.write_nan_wav(tmp_path / "bad", audio, at_sample=66150, value=value)
+    at_own_rate = decode(path)
+    assert np.flatnonzero(~np.isfinite(at_own_rate)).tolist() == [66150]
+    bad = decode(path, 16000)
+    spoilt = np.flatnonzero(~np.isfinite(bad))
+    assert spoilt.size
+    assert np.abs(spoilt / 16000 - 1.5).max() < 0.1
+    np.testing.assert_array_equal(bad[np.isfinite(bad)], good[np.isfinite(bad)])
+
+
+def test_wav_that_promises_four_gib_holds_what_it_holds(tmp_path: Path) -> None:
+    audio = files.music(3.0)
+    path = files.write_wav_promising_4gib(tmp_path / "a.wav", audio)
+    assert len(decode(path)) == audio.shape[1]
+
+
+@pytest.mark.parametrize("container", ["flac", "wav", "aiff"])
+def test_stream_that_was_never_closed_is_whole(tmp_path: Path, container: str) -> None:
+    audio = files.music(0.5)
+    raw = audio.T.astype("<f4").tobytes()
+    piped = files.run_ffmpeg(
+        *("-f", "f32le", "-ar", "44100", "-ac", "2", "-i", "pipe:0", "-f", container, "pipe:1"),
+        stdin=raw,
+    )
+    path = tmp_path / "a"
+    path.write_bytes(piped)
+    assert len(decode(path)) == audio.shape[1]
+
+
+def test_flac_with_a_tag_behind_it_is_whole(tmp_path: Path) -> None:
+    path = files.write_audio(tmp_path / "a", files.music(2.0), container="FLAC")
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    assert len(decode(path)) == 2 * 44100
+
+
+def test_chained_ogg_is_decoded_to_the_end_of_the_last_stream(tmp_path: Path) -> None:
+    path = files.write_audio(tmp_path / "a.ogg", files.music(1.0), container="OGG")
+    path.write_bytes(path.read_bytes() * 2)
+    assert abs(len(decode(path)) - 2 * 44100) < 1024
+
+
+def test_mp3_with_picture_tags_and_garbage_behind_is_whole(tmp_path: Path) -> None:
+    song = files.write_audio(tmp_path / "song.mp3", files.music(2.0), container="MP3")
+    picture = files.write_jpeg(tmp_path / "picture.jpg")
+    path = tmp_path / "tagged.mp3"
+    files.run_ffmpeg(
+        *("-i", os.fspath(song), "-i", os.fspath(picture), "-map", "0", "-map", "1", "-c", "copy"),
+        *("-metadata", "title=la", "-write_id3v1", "1", os.fspath(path)),
+    )
+    assert b"APIC" in path.read_bytes()
+    np.testing.assert_array_equal(decode(path), decode(song))
+    song.write_bytes(song.read_bytes() + np.random.default_rng(0).bytes(5000))
+    np.testing.assert_array_equal(decode(path), decode(song))
+
+
+def test_two_mp3s_in_one_file_are_both_decoded(tmp_path: Path) -> None:
+    path = files.write_audio(tmp_path / "a.mp3", files.music(1.0), container="MP3")
+    path.write_bytes(path.read_bytes() * 2)
+    assert len(decode(path)) >= 2 * 44100
+
+
+@pytest.mark.parametrize("container", ["WAV", "m4a"])
+def test_name_that_is_not_utf8(tmp_path: Path, container: str) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.raw")
+    if container == "WAV":
+        files.write_wav(path, files.music(0.5))
+    else:
+        made = files.write_with_ffmpeg(tmp_path / "made.m4a", files.music(0.5))
+        made.rename(path)
+    assert len(decode(path)) == 22050
+
+
+MEASURE = """
+import sys
+from singsong.audio.decode import stream_mono
+samples = sum(len(block) for block in stream_mono(sys.argv[1], rate_hz=44100))
+# Not ru_maxrss, which a process inherits from the one that started it.
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(samples, peak.split()[1])
+"""
+
+
+@pytest.mark.slow
+def test_two_hours_of_flac_take_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    block = np.tile(np.array([[0.25, -0.25], [0.0, 0.0]], np.float32), (24000 * 60, 1))
+    with sf.SoundFile(path, "w", 48000, 2, "PCM_16", format="FLAC") as file:
+        for _ in range(120):
+            file.write(block)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, path],
+        check=True,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+    samples, peak_kib = map(int, done.stdout.split())
+    assert samples == 2 * 3600 * 44100
+    assert peak_kib < 1 << 20

@@ -1,0 +1,128 @@
+"""Whatever bytes come, the decoder yields audio or raises a `ClipError`, and soon."""
+
+import os
+import random
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singsong.audio.decode import DecodeLimits, stream_mono
+from singsong.schemas.errors import ClipError
+from tests.support import audio_files as files
+
+LIMITS = DecodeLimits(timeout_s=20)
+BOUND_S = 40
+MAX_FILES_AT_ONCE = 2
+INTERESTING = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\0\x80")
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """One small file of each kind, most of them of those that libsndfile reads, as it is fast."""
+    folder = tmp_path_factory.mktemp("seeds")
+    audio = files.music(0.15)
+    for name, (container, subtype) in {
+        "wav": ("WAV", "PCM_16"),
+        "float.wav": ("WAV", "FLOAT"),
+        "adpcm.wav": ("WAV", "IMA_ADPCM"),
+        "rf64": ("RF64", "PCM_24"),
+        "flac": ("FLAC", "PCM_16"),
+        "24.flac": ("FLAC", "PCM_24"),
+        "ogg": ("OGG", "VORBIS"),
+        "mp3": ("MP3", "MPEG_LAYER_III"),
+        "aiff": ("AIFF", "PCM_16"),
+        "au": ("AU", "PCM_16"),
+        "caf": ("CAF", "ALAC_16"),
+    }.items():
+        files.write_audio(folder / name, audio, container=container, subtype=subtype)
+    files.write_audio(folder / "opus", audio, 48000, container="OGG", subtype="OPUS")
+    for name, options in {
+        "m4a": ("-f", "ipod", "-movflags", "+faststart"),
+        "webm": ("-f", "webm"),
+        "wma": ("-f", "asf", "-c:a", "wmav2"),
+        "aac": ("-f", "adts"),
+        "vbr.mp3": ("-f", "mp3", "-q:a", "5", "-write_xing", "0"),
+    }.items():
+        files.write_with_ffmpeg(folder / name, audio, *options)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def mutate(seeds: dict[str, bytes], number: int) -> tuple[str, bytes]:
+    """Returns mutation `number`, the same on every machine that encodes the seeds alike."""
+    rng = random.Random(number)
+    name = rng.choice(sorted(seeds))
+    data = bytearray(seeds[name])
+    for _ in range(rng.choice([1, 1, 1, 2, 3, 8, 30])):
+        if not data:
+            break
+        # Headers are short and matter most.
+        at = rng.randrange(min(len(data), 160) if rng.random() < 0.4 else len(data))
+        match rng.randrange(7):
+            case 0:
+                data[at] ^= 1 << rng.randrange(8)
+            case 1:
+                data[at] = rng.randrange(256)
+            case 2:
+                data[at : at + 4] = rng.choice(INTERESTING)
+            case 3:
+                del data[at : at + rng.randrange(1, 2000)]
+            case 4:
+                data[at:at] = rng.randbytes(rng.randrange(1, 500))
+            case 5:
+                other = seeds[rng.choice(sorted(seeds))]
+                start = rng.randrange(len(other))
+                data[at : at + 300] = other[start : start + 300]
+            case 6:
+                del data[max(at, 1 if rng.random() < 0.9 else 0) :]
+    return name, bytes(data)
+
+
+def decode(path: Path) -> str:
+    samples = 0
+    try:
+        for block in stream_mono(os.fspath(path), rate_hz=16000, limits=LIMITS):
+            assert block.dtype == np.float32
+            assert block.ndim == 1
+            assert block.size
+            samples += block.size
+    except ClipError as error:
+        return check_message(error)
+    assert samples
+    return "decoded"
+
+
+def check_message(error: ClipError) -> str:
+    assert "\n" not in str(error)
+    assert str(error)
+    assert tempfile.gettempdir() not in str(error)
+    return error.reason
+
+
+@pytest.mark.slow
+def test_mutated_files(
+    seeds: dict[str, bytes], tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    def try_number(number: int) -> str:
+        name, data = mutate(seeds, number)
+        path = tmp_path / f"{number}"
+        path.write_bytes(data)
+        start = time.monotonic()
+        try:
+            outcome = decode(path)
+        except BaseException as error:
+            raise AssertionError(f"mutation {number} of {name}") from error
+        assert time.monotonic() - start < BOUND_S, f"mutation {number} of {name}"
+        path.unlink()
+        return outcome
+
+    count = pytestconfig.getoption("--fuzz-files")
+    with ThreadPoolExecutor(MAX_FILES_AT_ONCE) as pool:
+        outcomes = list(pool.map(try_number, range(count)))
+    tally = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+    print(f"{count} mutated files: {tally}")
+    if count >= 300:
+        assert {"decoded", "corrupt", "not_audio"} <= set(tally)

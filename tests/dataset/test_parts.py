@@ -1,0 +1,152 @@
+"""What a filter makes of a part, and which rows of it are read, against rows known beforehand."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from singsong.dataset.parts import (
+    BrokenPartError,
+    MissingCodesError,
+    PartDecisions,
+    TrackFacts,
+    decide,
+    read_loudness,
+    read_rows,
+    rows_to_table,
+    write_part,
+)
+from singsong.schemas.recipe import LoudnessFilter
+from singsong.schemas.records import DROPPED, ENCODED, FAILED, record_fields
+from tests.support.code_dataset import ONE_SECOND, SMALL
+
+FIELDS = record_fields(ONE_SECOND, SMALL)
+FACTS = TrackFacts(track_id="ab", audio_sha256="cd", seconds=6.5, tail_seconds=0.5)
+CODES = [field for field in FIELDS if field.kind == "codes"]
+QUIET, LOUD = -40.0, 0.0
+
+
+def row(index: int, status: str = ENCODED, **values: Any) -> dict[str, Any]:
+    """Returns a row that the paper's filter keeps; each has codes of its own."""
+    levels = {"vocals_peak_rms_db": -20.0, "instrumental_peak_rms_db": -18.0}
+    codes = {
+        field.name: np.full(field.shape, (index + number) % field.codebook_size, np.uint16)
+        for number, field in enumerate(CODES)
+    }
+    known = {"clip_id": f"ab-{index:06d}", "clip_index": index, "status": status}
+    return {**known, **levels, **(codes if status == ENCODED else {}), **values}
+
+
+def part(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
+    url = str(folder / "part.parquet")
+    write_part(url, rows, fields=FIELDS, facts=lambda: FACTS)
+    return url
+
+
+def decided(folder: Path, *rows: dict[str, Any], separated: bool = True) -> PartDecisions:
+    url = part(folder, rows)
+    return decide(url, dataset_filter=LoudnessFilter(), separated=separated)
+
+
+def test_each_clip_of_a_part_is_kept_dropped_or_failed(tmp_path: Path) -> None:
+    found = decided(
+        tmp_path,
+        row(0, DROPPED, instrumental_peak_rms_db=QUIET),
+        row(1),
+        row(2, vocals_peak_rms_db=LOUD),  # kept when it was encoded; the filter is stricter now
+        row(3, FAILED, reason="non_finite", message="not a number"),
+        row(4, DROPPED, vocals_peak_rms_db=LOUD),
+        row(5),
+    )
+    assert found == PartDecisions(
+        facts=FACTS,
+        kept=(1, 5),
+        dropped=(("instrumental_too_quiet", 1), ("vocals_too_loud", 2)),
+        failures=((3, "non_finite", "not a number"),),
+    )
+
+
+def test_without_stems_nothing_is_dropped(tmp_path: Path) -> None:
+    found = decided(tmp_path, row(0, instrumental_peak_rms_db=QUIET), row(1), separated=False)
+    assert found.kept == (0, 1)
+    assert found.dropped == ()
+
+
+def test_a_clip_that_is_to_be_kept_must_have_codes(tmp_path: Path) -> None:
+    with pytest.raises(MissingCodesError, match="ab-000001 is kept by the filter"):
+        decided(tmp_path, row(0), row(1, DROPPED))
+
+
+@pytest.mark.parametrize("broken", [b"", b"PAR1 is not enough"])
+def test_a_file_that_is_no_part_is_said(tmp_path: Path, broken: bytes) -> None:
+    path = tmp_path / "part.parquet"
+    path.write_bytes(broken)
+    with pytest.raises(BrokenPartError, match=r"part\.parquet cannot be read .* delete it"):
+        decide(str(path), dataset_filter=LoudnessFilter(), separated=True)
+
+
+def test_a_table_without_facts_is_no_part(tmp_path: Path) -> None:
+    url = part(tmp_path, [row(0)])
+    pq.write_table(pq.read_table(url).replace_schema_metadata(None), url)
+    with pytest.raises(BrokenPartError, match="says nothing of its track"):
+        decide(url, dataset_filter=LoudnessFilter(), separated=True)
+
+
+def test_a_preview_counts_what_would_be_kept_without_codes(tmp_path: Path) -> None:
+    url = part(
+        tmp_path,
+        [
+            *(row(index) for index in range(3)),
+            row(3, FAILED, reason="non_finite"),
+            row(4, DROPPED, instrumental_peak_rms_db=QUIET),
+            row(5, DROPPED, instrumental_peak_rms_db=2 * QUIET),
+        ],
+    )
+    strict = Counter({"kept": 3, "failed: non_finite": 1, "dropped: instrumental_too_quiet": 2})
+    assert read_loudness(url, LoudnessFilter()) == (strict, 0)
+    loose = Counter({"kept": 4, "failed: non_finite": 1, "dropped: instrumental_too_quiet": 1})
+    wanted = LoudnessFilter(min_instrumental_db=-50.0, max_vocals_above_db=50.0)
+    assert read_loudness(url, wanted) == (loose, 1)
+
+
+@pytest.mark.parametrize(
+    "kept", [(0,), (63, 64), (128,), tuple(range(130)), (5, 3), (1, 65, 129), ()]
+)
+def test_kept_rows_are_read_from_whichever_row_group_they_lie_in(
+    tmp_path: Path, kept: tuple[int, ...]
+) -> None:
+    rows = [row(index) for index in range(130)]
+    url = part(tmp_path, rows)
+    metadata = pq.ParquetFile(url).metadata
+    groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    assert groups == [64, 64, 2]
+    columns = ["clip_index", "vocals_acoustic"]
+    tables = list(read_rows(url, kept, columns))
+    assert [table.column_names for table in tables] == [columns] * len(tables)
+    assert [index for table in tables for index in table["clip_index"].to_pylist()] == list(kept)
+    codes = [value for table in tables for value in table["vocals_acoustic"].to_pylist()]
+    assert codes == [rows[index]["vocals_acoustic"].reshape(-1).tolist() for index in kept]
+    assert all(table.num_rows for table in tables)
+
+
+def test_codes_must_have_the_shape_of_their_field() -> None:
+    field = next(field for field in CODES if field.name == "vocals_acoustic")
+    assert len(set(field.shape)) == 2
+    turned = row(0, vocals_acoustic=np.zeros(field.shape[::-1], np.uint16))
+    with pytest.raises(ValueError, match=r"vocals_acoustic must be \(4, 3\), found \(3, 4\)"):
+        rows_to_table([turned], FIELDS)
+
+
+def test_codes_lie_row_by_row_and_a_clip_without_any_has_null() -> None:
+    shape = next(field.shape for field in CODES if field.name == "vocals_acoustic")
+    codes = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    table = rows_to_table([row(0, FAILED), row(1, vocals_acoustic=codes), row(2, FAILED)], FIELDS)
+    assert table["vocals_acoustic"].to_pylist() == [None, codes.reshape(-1).tolist(), None]
+    assert table["vocals_semantic"].null_count == 2
+    nothing = rows_to_table([row(0, FAILED)], FIELDS)
+    assert nothing["vocals_acoustic"].to_pylist() == [None]
+    assert nothing["reason"].to_pylist() == [None]

@@ -1,0 +1,188 @@
+"""Damage inside files whose bytes are those of the manifest: only the rows can tell."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import singsong.dataset.verify
+from singsong.dataset.manifest import Manifest, commit_manifest, read_manifest
+from singsong.dataset.tfrecord import Example, read_records, write_record
+from singsong.dataset.verify import verify_dataset
+from tests.dataset.test_verify import (
+    dataset,  # noqa: F401
+    problems,
+    replace_bytes,
+    rewrite,
+    shard_of_format,
+    with_values,
+)
+
+
+def rewrite_records(
+    dataset: Path,  # noqa: F811
+    change: Callable[[Any], object],
+) -> str:
+    """Changes the first record of a TFRecord shard, and returns the shard's path."""
+    shard = shard_of_format(dataset, "tfrecord")
+    with (dataset / shard.path).open("rb") as file:
+        records = list(read_records(file))
+    first = Example.FromString(records[0])
+    change(first.features.feature)
+    data = io.BytesIO()
+    for record in [first.SerializeToString(deterministic=True), *records[1:]]:
+        write_record(data, record)
+    replace_bytes(dataset, shard, data.getvalue())
+    return shard.path
+
+
+@pytest.mark.parametrize("name", ["sum_error", "mix_peak_rms_db", "start_s"])
+def test_an_empty_value_is_found(dataset: Path, name: str) -> None:  # noqa: F811
+    shard = shard_of_format(dataset, "parquet")
+    rewrite(
+        dataset,
+        shard,
+        lambda table: with_values(table, name, [None, *table[name].to_pylist()[1:]]),
+    )
+    assert problems(dataset) == [f"{shard.path}: {name} has 1 empty rows"]
+
+
+def test_codes_that_are_missing_are_found(dataset: Path) -> None:  # noqa: F811
+    """Parquet readers refuse an empty row in a list of fixed size."""
+    shard, name = shard_of_format(dataset, "parquet"), "vocals_acoustic"
+    rewrite(
+        dataset,
+        shard,
+        lambda table: with_values(table, name, [None, *table[name].to_pylist()[1:]]),
+    )
+    assert any(line.startswith(f"{shard.path}: cannot be read") for line in problems(dataset))
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 256])
+def test_rows_in_another_order_are_found(
+    dataset: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    batch_rows: int,
+) -> None:
+    """Also where two batches of rows meet."""
+    monkeypatch.setattr(singsong.dataset.verify, "_BATCH_ROWS", batch_rows)
+    assert problems(dataset) == []
+    shard = shard_of_format(dataset, "parquet")
+    rewrite(dataset, shard, lambda table: table.take([0, 2, 1, *range(3, table.num_rows)]))
+    assert set(problems(dataset)) == {f"{shard.path}: its rows are not sorted by clip id"}
+
+
+def test_a_row_that_names_another_split_is_found(dataset: Path) -> None:  # noqa: F811
+    shard = shard_of_format(dataset, "parquet")
+    other = {"train": "test", "test": "train"}[shard.split]
+    splits = [other, *[shard.split] * (shard.rows - 1)]
+    rewrite(dataset, shard, lambda table: with_values(table, "split", splits))
+    (problem,) = problems(dataset)
+    assert f"says split {other}, the shard is of {shard.split}" in problem
+
+
+def test_a_clip_in_two_shards_is_found(dataset: Path) -> None:  # noqa: F811
+    """Beside its row count nothing else is wrong with either shard."""
+    first, second = (
+        shard
+        for shard in read_manifest(str(dataset)).shards
+        if (shard.split, shard.format) == ("train", "parquet")
+    )
+    tables: list[pa.Table] = []
+    rewrite(dataset, first, lambda table: tables.append(table) or table)
+    rewrite(
+        dataset,
+        second,
+        lambda table: pa.concat_tables([table, tables[0].slice(0, 1)]).sort_by("clip_id"),
+    )
+    clip = tables[0]["clip_id"][0].as_py()
+    assert f"{second.path}: clip {clip} is there twice" in problems(dataset)
+
+
+def test_a_code_outside_its_codebook_is_found_in_a_record(dataset: Path) -> None:  # noqa: F811
+    codes = np.full(40, 299, "<u2")
+    codes[-1] = 300
+
+    def change(feature: Any) -> None:
+        feature["vocals_acoustic"].bytes_list.value[0] = codes.tobytes()
+
+    path = rewrite_records(dataset, change)
+    want = f"{path}: vocals_acoustic has code 300, its codebook has 300"
+    assert problems(dataset) == [want]
+
+
+def test_a_record_with_too_few_codes_is_found(dataset: Path) -> None:  # noqa: F811
+    def change(feature: Any) -> None:
+        feature["vocals_acoustic"].bytes_list.value[0] = bytes(78)
+
+    path = rewrite_records(dataset, change)
+    assert f"{path}: cannot be read: vocals_acoustic must be (20, 2) in every record" in problems(
+        dataset
+    )
+
+
+def test_a_record_without_a_field_is_found(dataset: Path) -> None:  # noqa: F811
+    path = rewrite_records(dataset, lambda feature: feature.pop("vocals_semantic"))
+    assert f"{path}: cannot be read: a record has no vocals_semantic" in problems(dataset)
+
+
+def test_records_cut_short_are_found(dataset: Path) -> None:  # noqa: F811
+    shard = shard_of_format(dataset, "tfrecord")
+    replace_bytes(dataset, shard, (dataset / shard.path).read_bytes()[:-1])
+    want = f"{shard.path}: cannot be read: the file ends inside a record"
+    assert want in problems(dataset)
+
+
+@pytest.mark.parametrize("name", ["parquet", "tfrecord"])
+def test_a_wrong_number_of_rows_is_found(dataset: Path, name: str) -> None:  # noqa: F811
+    manifest = read_manifest(str(dataset))
+    shard = shard_of_format(dataset, name)
+    more = dataclasses.replace(shard, rows=shard.rows + 1)
+    shards = tuple(more if one == shard else one for one in manifest.shards)
+    lines = list(verify_dataset(str(dataset), dataclasses.replace(manifest, shards=shards)))
+    assert f"{shard.path}: holds {shard.rows} rows, the manifest says {more.rows}" in lines
+
+
+def test_a_table_of_tracks_that_is_none_is_found(dataset: Path) -> None:  # noqa: F811
+    replace_bytes(dataset, read_manifest(str(dataset)).table("tracks"), b"PAR1")
+    (problem,) = problems(dataset)
+    assert problem.startswith("the table of tracks cannot be read")
+
+
+def test_a_shard_that_may_not_be_read_is_found(dataset: Path) -> None:  # noqa: F811
+    shard = shard_of_format(dataset, "parquet")
+    (dataset / shard.path).unlink()
+    (dataset / shard.path).mkdir()
+    assert any(line.startswith(f"{shard.path}: cannot be read") for line in problems(dataset))
+
+
+def test_duplicate_and_failed_tracks_are_accounted_for(dataset: Path) -> None:  # noqa: F811
+    value = json.loads(read_manifest(str(dataset)).to_json())
+    value["counts"]["tracks"].update(listed=15, duplicate=2, failed={"corrupt": 4, "empty": 1})
+    manifest = Manifest.from_json(json.dumps(value))
+    assert list(verify_dataset(str(dataset), manifest)) == []
+
+
+def test_a_stray_table_is_found_and_an_older_version_is_not_stray(
+    dataset: Path,  # noqa: F811
+) -> None:
+    (dataset / "tables" / "stray.parquet").write_bytes(b"")
+    assert problems(dataset) == ["tables/stray.parquet: no version of the dataset lists it"]
+    (dataset / "tables" / "stray.parquet").unlink()
+    manifest = read_manifest(str(dataset))
+    fewer = dataclasses.replace(manifest, shards=manifest.shards[:1])
+    commit_manifest(str(dataset), fewer)
+    assert not [line for line in problems(dataset) if "no version" in line]
+
+
+def test_each_file_is_reported_once_it_is_checked(dataset: Path) -> None:  # noqa: F811
+    manifest = read_manifest(str(dataset))
+    calls: list[None] = []
+    list(verify_dataset(str(dataset), manifest, on_file=lambda: calls.append(None)))
+    assert len(calls) == len(manifest.shards) + len(manifest.tables)

@@ -1,0 +1,60 @@
+"""Small models, untrained but always the same, behind the real lite codec and encoder."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from singsong.models.registry import load_acoustic, load_semantic
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec, recipe_json
+from singsong.schemas.records import Geometry
+from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
+from singsong.training.fine_model import FineConfig, FineModel
+from singsong.training.presets import ACCOMPANIMENT, FINE
+from singsong.training.provenance import Provenance
+
+WHERE = {"device": "cpu", "dtype": "float32", "batch_clips": 1}
+LITE = ModelSpec(name="lite")
+CLIP_SECONDS = 1.0
+
+
+def lite_provenance(view: dict[str, Any], **changes: Any) -> Provenance:
+    acoustic, semantic = load_acoustic(LITE, **WHERE), load_semantic(LITE, **WHERE)
+    values = {
+        "recipe": recipe_json(DatasetRecipe(encode=EncodeRecipe(clip_seconds=CLIP_SECONDS))),
+        "weights": {
+            "acoustic": acoustic.weights_sha256,
+            "semantic": semantic.weights_sha256,
+            "separator": "s",
+        },
+        "geometry": Geometry(acoustic=acoustic.geometry, semantic=semantic.geometry).to_json(),
+        "dataset_digest": "d",
+        "view": view,
+    }
+    return Provenance(**{**values, **changes})
+
+
+def save_accompaniment(
+    folder: Path, featurization: str = "S-SA", *, seed: int = 0, **changes: Any
+) -> str:
+    provenance = lite_provenance({"featurization": featurization, "noisy": True}, **changes)
+    config = AccompanimentConfig(
+        vocab_size=provenance.vocabulary.size,
+        data=provenance.to_json(),
+        **ACCOMPANIMENT["tiny"],
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # with 0 a mix stays below full scale, and so is not scaled
+        AccompanimentModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+def save_fine(folder: Path, **changes: Any) -> str:
+    provenance = lite_provenance({"crop_seconds": 0.5}, **changes)
+    config = FineConfig(
+        vocab_size=provenance.fine_vocabulary.size, data=provenance.to_json(), **FINE["tiny"]
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        FineModel(config).save_pretrained(folder)
+    return str(folder)

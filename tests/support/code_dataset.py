@@ -1,0 +1,125 @@
+"""Datasets of random codes, written by the real writers, to test and to measure the reading."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from singsong.dataset.manifest import Manifest, commit_manifest, read_manifest
+from singsong.dataset.parts import TrackFacts, write_part
+from singsong.dataset.shard_writer import ShardSource, write_shard
+from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
+from singsong.schemas.names import clip_id, part_path, shard_of
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
+from singsong.schemas.records import ENCODED, Geometry, RecordField, record_fields
+
+SMALL = Geometry(
+    acoustic=AcousticGeometry(
+        sample_rate_hz=800, hop_samples=200, codebooks=3, coarse_codebooks=2, codebook_size=9
+    ),
+    semantic=SemanticGeometry(sample_rate_hz=800, hop_samples=160, codebook_size=7),
+)
+PAPER = Geometry(
+    acoustic=AcousticGeometry(
+        sample_rate_hz=16000, hop_samples=320, codebooks=12, coarse_codebooks=4, codebook_size=1024
+    ),
+    semantic=SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024),
+)
+ONE_SECOND = EncodeRecipe(clip_seconds=1.0)
+_MODELS = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
+
+
+def write_dataset(
+    folder: Path,
+    *,
+    clips: int,
+    shards: int,
+    clips_per_track: int = 20,
+    geometry: Geometry = SMALL,
+    recipe: EncodeRecipe = ONE_SECOND,
+    formats: tuple[str, ...] = ("parquet",),
+) -> Manifest:
+    """Writes a dataset whose split `train` holds so many clips, and `test` none."""
+    fields = record_fields(recipe, geometry)
+    sources = defaultdict(list)
+    for number, first in enumerate(range(0, clips, clips_per_track)):
+        track_id = hashlib.sha256(str(number).encode()).hexdigest()
+        count = min(clips_per_track, clips - first)
+        path = part_path(track_id, "")
+        facts = TrackFacts(track_id=track_id, audio_sha256="", seconds=0.0, tail_seconds=0.0)
+        write_part(
+            str(folder / "parts" / path),
+            _rows(track_id, count, fields, seed=number),
+            fields=fields,
+            facts=lambda facts=facts: facts,
+        )
+        source = ShardSource(track_id=track_id, path=path, kept=tuple(range(count)))
+        sources[shard_of(track_id, shards)].append(source)
+    entries = [
+        entry
+        for shard, inside in sorted(sources.items())
+        for entry in write_shard(
+            inside,
+            dataset=str(folder),
+            parts=str(folder / "parts"),
+            fields=fields,
+            formats=formats,
+            split="train",
+            shard=shard,
+            shards=shards,
+        )
+    ]
+    manifest = Manifest(
+        recipe=recipe_json(DatasetRecipe(encode=recipe, formats=formats)),
+        weights={},
+        geometry=geometry.to_json(),
+        counts={},
+        splits={"train": {"clips": clips}, "test": {"clips": 0}},
+        shards=tuple(entries),
+        tables=(),
+        origin={role: model for role, model in _MODELS.items() if getattr(recipe, role)},
+        software={},
+    )
+    commit_manifest(str(folder), manifest)
+    return manifest
+
+
+def _rows(
+    track_id: str, count: int, fields: tuple[RecordField, ...], *, seed: int
+) -> Iterator[dict[str, Any]]:
+    random = np.random.default_rng(seed)
+    for index in range(count):
+        levels = {field.name: -20.0 for field in fields if field.kind == "float32"}
+        codes = {
+            field.name: random.integers(0, field.codebook_size, field.shape, dtype=np.uint16)
+            for field in fields
+            if field.kind == "codes"
+        }
+        yield {
+            "clip_id": clip_id(track_id, index),
+            "track_id": track_id,
+            "clip_index": index,
+            "status": ENCODED,
+            **levels,
+            **codes,
+        }
+
+
+def read_records(folder: Path) -> pa.Table:
+    """Returns all records of the Parquet shards, in the order of the shards."""
+    manifest = read_manifest(str(folder))
+    paths = [shard.path for shard in manifest.shards if shard.format == "parquet"]
+    return pa.concat_tables(pq.read_table(folder / path) for path in sorted(paths))
+
+
+def recommitted(folder: Path, **changes: Any) -> Manifest:
+    """Commits the same shards under a manifest with other fields."""
+    manifest = replace(read_manifest(str(folder)), **changes)
+    commit_manifest(str(folder), manifest)
+    return manifest

@@ -1,0 +1,85 @@
+"""A dataset to train on, runs on it that take a moment, and what they logged."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+
+from singsong.dataset.tfrecord import read_records
+from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
+from singsong.training.fine_model import FineConfig, FineModel
+from singsong.training.presets import ACCOMPANIMENT, FINE
+from singsong.training.provenance import Provenance
+from singsong.training.train_config import TrainConfig
+from singsong.training.vocabulary import FineVocabulary, Vocabulary
+from tests.support.code_dataset import ONE_SECOND, SMALL, recommitted, write_dataset
+
+VOCABULARY = Vocabulary.from_geometry(SMALL)
+FINE_VOCABULARY = FineVocabulary.from_geometry(SMALL)
+WEIGHTS = {"acoustic": "aaa", "semantic": "bbb", "separator": "ccc"}
+
+
+def write_trainable(folder: Path, **recipe: Any) -> Path:
+    """Writes 48 clips of one second to train on and 16 to validate on."""
+    encode = replace(ONE_SECOND, **recipe)
+    manifest = write_dataset(folder, clips=64, shards=8, clips_per_track=4, recipe=encode)
+    shards = sorted(manifest.shards, key=lambda shard: shard.rows)
+    held_out = [replace(shard, split="validation") for shard in shards[:3]]
+    recommitted(
+        folder,
+        shards=(*held_out, *shards[3:]),
+        splits={"train": {}, "validation": {}, "test": {}},
+        weights=WEIGHTS,
+    )
+    return folder
+
+
+def quick_config(data: Path, output: Path, **changes: Any) -> TrainConfig:
+    """Returns a run of six steps on the CPU."""
+    quick: dict[str, Any] = {
+        "stage": "accompaniment",
+        "preset": "tiny",
+        "steps": 6,
+        "batch_size": 8,
+        "evaluate_every": 0,
+        "save_every": 0,
+        "log_every": 1,
+        "device": "cpu",
+    }
+    return TrainConfig(data=str(data), output=str(output), **{**quick, **changes})
+
+
+def small_accompaniment(**fields: Any) -> AccompanimentModel:
+    sizes = ACCOMPANIMENT["tiny"]
+    return AccompanimentModel(
+        AccompanimentConfig(vocab_size=VOCABULARY.size, **{**sizes, **fields})
+    ).eval()
+
+
+def small_fine(**fields: Any) -> FineModel:
+    sizes = FINE["tiny"]
+    return FineModel(FineConfig(vocab_size=FINE_VOCABULARY.size, **{**sizes, **fields})).eval()
+
+
+def provenance_of(manifest: Any, featurization: str = "S-SA") -> Provenance:
+    return Provenance.of(manifest, {"featurization": featurization, "noisy": True})
+
+
+def events(run: Path) -> list[Event]:
+    """Returns what a run wrote for TensorBoard, oldest first."""
+    found = []
+    for path in sorted((run / "tensorboard").iterdir()):
+        with path.open("rb") as file:
+            found += [Event.FromString(data) for data in read_records(file)]
+    return found
+
+
+def logged(run: Path, tag: str) -> dict[int, float]:
+    """Returns the values of a tag by step, the last one where a step was logged twice."""
+    return {
+        event.step: value.simple_value
+        for event in events(run)
+        for value in event.summary.value
+        if value.tag == tag
+    }
