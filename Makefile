@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to listen to; MUSIC=~/Music takes yours
-	@$(BIN)/python -m singsong.commands.demo $(if $(MUSIC),--music "$(MUSIC)",)
+	@$(BIN)/singsong demo $(if $(MUSIC),--music "$(MUSIC)",)
 
 test: $(VENV)/.dev ## run the test suite
 	@$(BIN)/python -m pytest -q $(if $(CI),--require-tools,) $(PYTEST_ARGS)
@@ -22,7 +22,8 @@ test: $(VENV)/.dev ## run the test suite
 lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@mkdir -p $(VENV)/mypy && ln -sfn ../.. $(VENV)/mypy/singsong
+	@MYPYPATH=$(VENV)/mypy $(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_rooms.py
 
 mutants: $(VENV)/.dev ## plant each bug of tests/mutants/ in a copy: the tests must notice; ONLY=WORD picks some

@@ -1,8 +1,23 @@
-"""Installs the `singsong` command and the packages behind it."""
+"""Installs the package `singsong`, whose subpackages are the folders of this repository."""
 
 from setuptools import find_packages, setup
 
-ROOMS = ["schemas", "transforms", "models", "pipelines", "runners", "training", "evaluation"]
+ROOMS = [
+    "schemas",
+    "storage",
+    "audio",
+    "synth",
+    "models",
+    "dataset",
+    "training",
+    "generation",
+    "evaluation",
+    "transforms",
+    "runners",
+    "pipelines",
+    "commands",
+]
+FOLDERS = find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)])
 
 setup(
     name="singsong",
@@ -10,8 +25,12 @@ setup(
     description="The open data system for singing-accompaniment models",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
-    package_data={"models": ["lite/*"]},
+    package_dir={"singsong": "."},
+    packages=["singsong", *(f"singsong.{folder}" for folder in FOLDERS)],
+    package_data={
+        "singsong": ["py.typed"],
+        "singsong.models.lite": ["*.safetensors", "MODEL_CARD.md"],
+    },
     install_requires=[
         "apache-beam[gcp]>=2.76",
         "demucs>=4.1",

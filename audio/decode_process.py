@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import imageio_ffmpeg
@@ -34,7 +33,6 @@ from singsong.schemas.errors import (
 )
 
 _CHILD = "singsong.audio.decode_child"
-_ROOT = Path(__file__).resolve().parents[2]
 _GRACE_S = 2.0
 _PIPE_BYTES = 1 << 18
 _ERRORS = {error.reason: error for error in ClipError.__subclasses__()}
@@ -97,11 +95,11 @@ def _start(
         "timeout_s": limits.timeout_s,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", _CHILD, json.dumps(settings)],
+        # Without -P, a file beside the user that has the name of a library would be imported.
+        [sys.executable, "-P", "-m", _CHILD, json.dumps(settings)],
         stdin=fd,
         stdout=subprocess.PIPE,
         stderr=stderr,  # a file, because a pipe that nobody reads stops its writer
-        cwd=_ROOT,  # where -m looks first, so that the child is of this very checkout
         start_new_session=True,
     )
 

@@ -24,10 +24,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from singsong.generation.sampling import FREE, sample_tokens
-from singsong.generation.song_codes import evaluation_mode
 from singsong.training.accompaniment_model import AccompanimentModel
 from singsong.training.presets import ACCOMPANIMENT
 from singsong.training.processes import joined_processes
+from singsong.training.t5_layers import evaluation_mode
 from singsong.training.throughput import peak_flops, training_flops
 from singsong.training.train import Trainer
 from singsong.training.train_config import TrainConfig

@@ -50,22 +50,14 @@ def run(*command: str) -> Run:
 
 def prepare(music: Path, output: Path) -> Run:
     return run(
-        *(sys.executable, "-m", "singsong.commands.cli", "prepare", str(music)),
+        *(sys.executable, "-m", "singsong", "prepare", str(music)),
         *("--output", str(output), "--no-filter"),
     )
 
 
 def make_music(folder: Path, *, tracks: int, seconds: float) -> Path:
     numbers = ("--songs", str(tracks), "--seconds", str(seconds), "--seed", "0")
-    run(
-        sys.executable,
-        "-m",
-        "singsong.commands.cli",
-        "demo-songs",
-        "--output",
-        str(folder),
-        *numbers,
-    )
+    run(sys.executable, "-m", "singsong", "demo-songs", "--output", str(folder), *numbers)
     return folder / "mixes"
 
 

@@ -36,7 +36,6 @@ from singsong.dataset.manifest import read_manifest
 from singsong.evaluation.keys import estimate_key, key_agreement
 from singsong.evaluation.tempo import estimate_tempo, tempo_agrees
 from singsong.generation.accompanist import Accompanist, Sampling
-from singsong.generation.song_codes import evaluation_mode
 from singsong.models.registry import load_acoustic, load_separator
 from singsong.schemas.names import MANIFEST_NAME
 from singsong.schemas.recipe import ModelSpec
@@ -46,6 +45,7 @@ from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.losses import token_losses
 from singsong.training.presets import ACCOMPANIMENT
 from singsong.training.stages import stage_of
+from singsong.training.t5_layers import evaluation_mode
 
 KINDS = ("true vocals", "shuffled vocals")
 VOCALS, *BAND = STEMS

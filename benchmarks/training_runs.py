@@ -93,7 +93,7 @@ def train_all(runs: Mapping[Path, Sequence[object]], *, at_once: int) -> None:
         flags = [str(flag) for flag in (*runs[output], "--output", output, "--resume")]
         print("$ singsong train accompaniment " + " ".join(flags), file=sys.stderr, flush=True)
         subprocess.run(
-            [sys.executable, "-m", "singsong.commands.cli", "train", "accompaniment", *flags],
+            [sys.executable, "-m", "singsong", "train", "accompaniment", *flags],
             check=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=sys.stderr,

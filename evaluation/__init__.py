@@ -1,1 +1,1 @@
-"""Metrics and studies of the paper."""
+"""Metrics, pages to listen to, and studies. No Beam."""

@@ -9,8 +9,7 @@ decodes the acoustic codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from singsong.generation.song_windows import (
     join_windows,
 )
 from singsong.schemas.seeds import generator
+from singsong.training.t5_layers import evaluation_mode
 from singsong.training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
 
 BATCH_CHUNKS = 16
@@ -170,17 +170,6 @@ def fine_steps(
         for start, end, size in _chunks(frames, chunk_frames)
     )
     return sum(count * size for count, size in batches) * vocabulary.fine.codebooks
-
-
-@contextmanager
-def evaluation_mode(model: Any) -> Iterator[None]:
-    """Switches dropout off, and afterwards back to what it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _chunks(frames: int, chunk_frames: int) -> list[tuple[int, int, int]]:

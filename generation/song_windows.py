@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from singsong.schemas.geometry import clip_samples
+from singsong.training.provenance import Provenance
 from singsong.training.vocabulary import TokenArray, Vocabulary
 
 
@@ -91,6 +93,24 @@ class WindowLayout:
         """Returns how many tokens of so many windows are drawn, and not forced."""
         semantic = self.semantic_frames + (windows - 1) * self.semantic_hop
         return semantic + self.frames(windows) * codebooks
+
+
+def window_layout(provenance: Provenance, hop_fraction: float = 0.5) -> WindowLayout:
+    """Returns the frames of a window of the instrumental, as long as a training clip.
+
+    Raises:
+        ValueError: As `WindowLayout.overlapping`.
+    """
+    frames = {
+        kind: shape.frames(clip_samples(provenance.clip_seconds, shape.sample_rate_hz))
+        for kind, shape in vars(provenance.shapes).items()
+    }
+    writes_semantic = "S" in provenance.featurization.target_kinds
+    return WindowLayout.overlapping(
+        semantic_frames=frames["semantic"] if writes_semantic else 0,
+        coarse_frames=frames["acoustic"],
+        hop_fraction=hop_fraction,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

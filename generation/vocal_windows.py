@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from singsong.audio.noise import add_noise
 from singsong.audio.resample import resample
-from singsong.generation.song_windows import WindowLayout, window_starts
+from singsong.generation.song_windows import WindowLayout, window_layout, window_starts
 from singsong.models.protocols import AcousticCodec, SemanticEncoder
 from singsong.schemas.geometry import clip_samples
 from singsong.training.provenance import Provenance
@@ -40,7 +40,7 @@ class VocalWindows:
     @property
     def layout(self) -> WindowLayout:
         """The frames of a window of the instrumental."""
-        return self.provenance.window_layout()
+        return window_layout(self.provenance)
 
     @property
     def hop_seconds(self) -> float:

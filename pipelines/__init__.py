@@ -1,1 +1,1 @@
-"""One job a file, and the command line."""
+"""The Beam jobs, one a file."""

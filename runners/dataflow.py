@@ -46,7 +46,7 @@ class DataflowOptions:
         region: Where the workers are.
         temp: A gs:// folder for what is staged, in a bucket of that region.
         image: The container image of the workers.
-        gpu: A key of `singsong.runners.gpus.GPU_TYPES`, for the workers that encode; empty for none.
+        gpu: A key of `runners.gpus.GPU_TYPES`, for the workers that encode; empty for none.
         gpu_machine_type: Machine of the workers that encode; empty takes one that carries the GPU.
         machine_type: Machine of all other workers.
         disk_gb: Disk of each worker.

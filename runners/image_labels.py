@@ -2,7 +2,8 @@
 
     $ docker build --tag singsong:unlabelled .
     $ echo "FROM singsong:unlabelled" | docker build --tag $IMAGE \
-        $(docker run --rm --entrypoint python singsong:unlabelled -m singsong.runners.image_labels) -
+        $(docker run --rm --entrypoint python singsong:unlabelled \
+            -m singsong.runners.image_labels) -
 
 prints the labels as flags of `docker build`, as they hold where it runs: best in the image itself.
 Arguments are the models whose weights are baked in, as `role=NAME[:SOURCE][,KEY=VALUE...]`; without
@@ -26,7 +27,10 @@ PYTHON_LABEL = "org.singsong.python"
 BEAM_LABEL = "org.singsong.beam"
 WEIGHTS_LABEL = "org.singsong.weights"
 
-_WORKER_ROOMS = ("models", "runners", "schemas", "transforms")
+_WORKER_ROOMS = (
+    *("schemas", "storage", "audio", "models", "dataset", "training", "generation"),
+    *("transforms", "runners"),
+)
 _LOADERS: Mapping[str, Callable[..., Any]] = {
     "acoustic": load_acoustic,
     "semantic": load_semantic,

@@ -1,1 +1,1 @@
-"""What things are: elements, records, recipes, manifests, errors and file names."""
+"""What things are: elements, records, recipes, errors, file names and keyed seeds. No I/O."""

@@ -53,7 +53,7 @@ def test_every_file_that_is_copied_is_there_and_is_not_ignored() -> None:
     }
     assert copied - {"."} <= kept
     setup = (ROOT / "setup.py").read_text()
-    rooms = set(re.findall(r'"(\w+)"', re.search(r"ROOMS = \[(.*)\]", setup)[1]))
+    rooms = set(re.findall(r'"(\w+)"', re.search(r"ROOMS = \[(.*?)\]", setup, re.DOTALL)[1]))
     assert rooms <= kept
 
 

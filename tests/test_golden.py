@@ -1,9 +1,9 @@
 """Digests of what the whole chain makes: no change of the code may change a byte unawares.
 
-`python -m tests.support.golden` makes a dataset from songs composed here, trains on it for 20 steps and
-accompanies the synthetic singer. What rounding cannot change is compared on every machine. Digests
-of bytes that passed through floating point are compared on machines whose numeric fingerprint is
-listed here; elsewhere that test is skipped and prints what to add.
+`python -m tests.support.golden` makes a dataset from songs composed here, trains on it for 20 steps
+and accompanies the synthetic singer. What rounding cannot change is compared on every machine.
+Digests of bytes that passed through floating point are compared on machines whose numeric
+fingerprint is listed here; elsewhere that test is skipped and prints what to add.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.numeric_machine import reference_input
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Both tables are printed by `OMP_NUM_THREADS=1 python -m tests.support.golden`: "fixed" is the first, and
+# `OMP_NUM_THREADS=1 python -m tests.support.golden` prints both tables: "fixed" is the first, and
 # "exact" goes into the second under "machine". They were taken over when bytes last changed on
 # purpose; a change that is meant to keep them must not touch this file.
 FIXED = {

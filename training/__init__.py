@@ -1,1 +1,1 @@
-"""Shards in, checkpoints out."""
+"""From shards to checkpoints. No Beam."""

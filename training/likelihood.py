@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from singsong.generation.song_codes import evaluation_mode
 from singsong.training.losses import token_losses
 from singsong.training.processes import Processes
 from singsong.training.stages import Stage, Tensors
+from singsong.training.t5_layers import evaluation_mode
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from singsong.dataset.manifest import Manifest
-from singsong.generation.song_windows import WindowLayout
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.recipe import recipe_differences
 from singsong.schemas.records import Geometry
@@ -88,30 +87,14 @@ class Provenance:
         Returns:
             int64 [batch, positions].
         """
-        kinds = self._featurization.input_kinds
+        kinds = self.featurization.input_kinds
         parts = [self.vocabulary.semantic_tokens(semantic)] if "S" in kinds else []
         parts += [self.vocabulary.coarse_tokens(acoustic)] if "A" in kinds else []
         return np.concatenate(parts, -1)
 
-    def window_layout(self, hop_fraction: float = 0.5) -> WindowLayout:
-        """Returns the frames of a window of the instrumental, as long as a training clip.
-
-        Raises:
-            ValueError: As `WindowLayout.overlapping`.
-        """
-        frames = {
-            kind: shape.frames(clip_samples(self.clip_seconds, shape.sample_rate_hz))
-            for kind, shape in vars(self.shapes).items()
-        }
-        writes_semantic = "S" in self._featurization.target_kinds
-        return WindowLayout.overlapping(
-            semantic_frames=frames["semantic"] if writes_semantic else 0,
-            coarse_frames=frames["acoustic"],
-            hop_fraction=hop_fraction,
-        )
-
     @property
-    def _featurization(self) -> Featurization:
+    def featurization(self) -> Featurization:
+        """What the accompaniment model reads and writes."""
         return Featurization(name=self.view["featurization"], noisy=self.view["noisy"])
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -195,6 +197,17 @@ class SingsongStack(T5xInitialised, T5Stack):
         encoded = super().forward(inputs_embeds=self.first_dropout(inputs_embeds), **kwargs)
         encoded.last_hidden_state = self.last_dropout(encoded.last_hidden_state)
         return encoded
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Switches dropout off, and afterwards back to what it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def compile_layers(model: nn.Module) -> None:

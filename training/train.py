@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from singsong.dataset.manifest import DatasetError
-from singsong.generation.song_codes import evaluation_mode
 from singsong.models.devices import checked_dtype
 from singsong.schemas.seeds import generator
 from singsong.training.checkpoints import (
@@ -41,7 +40,7 @@ from singsong.training.processes import Processes, joined_processes
 from singsong.training.provenance import Provenance
 from singsong.training.stages import Tensors, stage_of
 from singsong.training.starting_point import new_or_saved_model, resume_point
-from singsong.training.t5_layers import compile_layers
+from singsong.training.t5_layers import compile_layers, evaluation_mode
 from singsong.training.throughput import Throughput, peak_flops, training_flops
 from singsong.training.train_config import TrainConfig
 

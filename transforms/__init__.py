@@ -1,1 +1,1 @@
-"""Beam transforms: counting and tagging round one pure call each."""
+"""Beam transforms: each counts, tags and batches around one pure call."""

@@ -30,7 +30,7 @@ from singsong.schemas.seeds import generator
 GEOMETRY = AcousticGeometry(
     sample_rate_hz=16000, hop_samples=320, codebooks=12, coarse_codebooks=4, codebook_size=1024
 )
-WEIGHTS = Path(__file__).parent / "lite" / "acoustic.safetensors"
+WEIGHTS = Path(__file__).with_name("acoustic.safetensors")
 WHITENING = 0.15
 """To which power the envelope is taken out of a frame before its shape is coded."""
 FILL_SHARE = 0.6

@@ -17,7 +17,7 @@ from singsong.models.weights import load_safely, tensors_sha256
 from singsong.schemas.geometry import SemanticGeometry
 
 GEOMETRY = SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024)
-WEIGHTS = Path(__file__).parent / "lite" / "semantic.safetensors"
+WEIGHTS = Path(__file__).with_name("semantic.safetensors")
 SHARES = {"shape": 0.38, "level": 0.02, "pitch": 0.6}
 """How much each kind of feature counts in a distance, of 1 in all. Little of it is level, so that a
 quieter take of the same music mostly keeps its codes."""

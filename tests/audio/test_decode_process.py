@@ -27,8 +27,6 @@ from singsong.schemas.errors import (
 )
 from tests.support import audio_files as files
 
-ROOT = Path(__file__).parents[3]
-
 
 @pytest.fixture(autouse=True)
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -242,7 +240,7 @@ def test_program_imports_nothing_heavy() -> None:
         "print({'numpy', 'scipy', 'torch', 'soundfile', 'soxr'} & set(sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], check=True, stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-W", "ignore", "-c", code], check=True, stdout=subprocess.PIPE
     )
     assert done.stdout == b"set()\n"
 
@@ -250,5 +248,5 @@ def test_program_imports_nothing_heavy() -> None:
 def test_program_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = files.write_with_ffmpeg(tmp_path / "a.m4a", files.music(0.5))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "transforms.py").write_text("raise ImportError('the wrong one')\n")
+    (tmp_path / "singsong.py").write_text("raise ImportError('the wrong one')\n")
     assert decode(path) == 22050

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from singsong.generation.song_codes import accompany_codes, evaluation_mode, fine_codes
+from singsong.generation.song_codes import accompany_codes, fine_codes
 from singsong.generation.song_windows import (
     WindowLayout,
     force_overlap,
     join_windows,
     window_starts,
 )
+from singsong.training.t5_layers import evaluation_mode
 from singsong.training.vocabulary import Vocabulary
 from tests.support.trained import FINE_VOCABULARY, VOCABULARY, small_accompaniment, small_fine
 

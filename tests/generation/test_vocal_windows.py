@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from singsong.generation.song_windows import window_layout
 from singsong.generation.vocal_windows import VocalWindows
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from singsong.training.provenance import Provenance
@@ -99,6 +100,6 @@ def test_a_hop_is_its_part_of_a_window(hop_fraction: float, hops: tuple[int, int
     windows = windows_of()
     recipe = recipe_json(DatasetRecipe(encode=EncodeRecipe(clip_seconds=2.0)))
     provenance = Provenance(**{**windows.provenance.to_json(), "recipe": recipe})
-    layout = provenance.window_layout(hop_fraction)
+    layout = window_layout(provenance, hop_fraction)
     assert (layout.semantic_frames, layout.coarse_frames) == (4, 8)
     assert (layout.semantic_hop, layout.coarse_hop) == hops

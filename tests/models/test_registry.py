@@ -27,7 +27,6 @@ from tests.support.small_checkpoints import (
 )
 
 WHERE: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_clips": 1}
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +136,8 @@ def test_wrong_places_are_refused() -> None:
 
 
 def test_no_library_is_imported_before_a_model_is_asked_for() -> None:
-    code = "import sys, singsong.models.registry; print({'torch', 'transformers', 'demucs'} & {*sys.modules})"
+    heavy = "{'torch', 'transformers', 'demucs'}"
+    code = f"import sys, singsong.models.registry; print({heavy} & {{*sys.modules}})"
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "set()"

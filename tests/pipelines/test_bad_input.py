@@ -226,7 +226,7 @@ def test_a_full_disk_is_said_plainly_and_loses_nothing(
 ) -> None:
     write_tones(tmp_path / "music", tracks=3)
     left = [writes]
-    copy = storage.shutil.copyfileobj
+    copy = shutil.copyfileobj
 
     def fill_up(source, target, *rest) -> None:
         if left[0] == 0:
@@ -235,14 +235,14 @@ def test_a_full_disk_is_said_plainly_and_loses_nothing(
         left[0] -= 1
         copy(source, target, *rest)
 
-    monkeypatch.setattr(storage.shutil, "copyfileobj", fill_up)
+    monkeypatch.setattr(shutil, "copyfileobj", fill_up)
     assert prepare(tmp_path / "music") == 1
     assert "No space left on device" in capsys.readouterr().err
     files = [path for path in dataset.rglob("*") if path.is_file()] if dataset.exists() else []
     assert len(files) == writes
     assert not [path for path in files if path.name.startswith(storage.TEMPORARY_PREFIX)]
     assert not (dataset / "manifest.json").exists()
-    monkeypatch.setattr(storage.shutil, "copyfileobj", copy)
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
     assert prepare(tmp_path / "music") == 0
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
 

@@ -118,7 +118,7 @@ def put_marker(url: str) -> None:
 def test_what_another_process_writes_shows_at_once(folder: str, store: Store) -> None:
     assert storage.list_files(folder) == []
     assert not storage.exists(f"{folder}/a/b.bin")
-    code = f"from schemas import storage; storage.put_bytes({folder + '/a/b.bin'!r}, b'x')"
+    code = f"from singsong import storage; storage.put_bytes({folder + '/a/b.bin'!r}, b'x')"
     subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **store.environment}, check=True
     )

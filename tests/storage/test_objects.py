@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import shutil
 from pathlib import Path
 
 import fsspec
@@ -16,7 +17,7 @@ def test_put_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(storage.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space"):
         storage.put_bytes(url, b"second")
     assert storage.read_bytes(url) == b"first"

@@ -10,7 +10,7 @@ from pathlib import Path
 from singsong import storage
 from singsong.dataset.manifest import read_manifest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _PARTS_WITHIN_S = 240.0
 
 
@@ -19,7 +19,7 @@ def start_prepare(
     output: Path | str,
     *flags: str,
     environment: Mapping[str, str] | None = None,
-    module: str = "singsong.commands.cli",
+    module: str = "singsong",
 ) -> "subprocess.Popen[str]":
     """Starts `singsong prepare` in a session of its own, its output in one pipe."""
     command = [sys.executable, "-m", module, "prepare", str(music), "--output", str(output)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from singsong.dataset.manifest import Manifest, read_manifest
+from singsong.generation.song_windows import window_layout
 from singsong.training.featurization import FEATURIZATIONS, Featurization
 from singsong.training.provenance import Provenance, code_differences, differences
 from tests.support.trained import provenance_of, write_trainable
@@ -30,7 +31,8 @@ def test_windows_are_read_and_written_as_clips_are(name: str, manifest: Manifest
     )
     hop = 1.0  # five semantic frames have no half
     np.testing.assert_array_equal(
-        provenance.window_layout(hop).ranges(provenance.vocabulary), featurizer.target_tokens.ranges
+        window_layout(provenance, hop).ranges(provenance.vocabulary),
+        featurizer.target_tokens.ranges,
     )
 
 

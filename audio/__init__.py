@@ -1,0 +1,1 @@
+"""Audio as arrays and files: decode, resample, cut, measure, add noise. No Beam, no models."""

@@ -1,0 +1,1 @@
+"""From a checkpoint and a voice to a song. No Beam."""

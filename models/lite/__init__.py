@@ -1,0 +1,1 @@
+"""The lite models, whole: code, weights and what fits them."""

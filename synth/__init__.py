@@ -1,0 +1,1 @@
+"""Generated songs with known stems, key, chords and tempo."""

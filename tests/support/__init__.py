@@ -1,0 +1,1 @@
+"""What tests share: fakes, generated files, servers on this machine, and commands in processes."""

@@ -1,1 +1,0 @@
-"""Mathematics on arrays. No Beam."""

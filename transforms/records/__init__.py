@@ -1,1 +1,0 @@
-"""Records on disk: part files, Parquet and TFRecord shards. No Beam."""
