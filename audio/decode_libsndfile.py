@@ -25,7 +25,7 @@ from singsong.schemas.errors import CorruptAudioError, DecodeTimeoutError
 _FORMATS = frozenset({"AIFF", "AU", "CAF", "FLAC", "MP3", "OGG", "RF64", "W64", "WAV", "WAVEX"})
 _UNKNOWN_FRAMES = 1 << 62
 # "Format not recognised", and what it says where two bytes look like MPEG and nothing follows.
-_CODES_OF_STRANGERS = frozenset({1, 7})
+_UNRECOGNISED_CODES = frozenset({1, 7})
 # An encoder states at most 4095 samples of silence at each end, and the tag frame is no audio.
 _MPEG_SLACK_SAMPLES = 9 * 1152
 
@@ -86,7 +86,7 @@ def open_with_libsndfile(fd: int, *, limits: DecodeLimits, block_frames: int) ->
     try:
         file = _StraightReader(fd, closefd=False)
     except sf.LibsndfileError as error:
-        known = error.code not in _CODES_OF_STRANGERS
+        known = error.code not in _UNRECOGNISED_CODES
         raise NotForLibsndfileError(f"libsndfile: {_text(error)}" if known else None) from None
     with file:
         if file.format not in _FORMATS:

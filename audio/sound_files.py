@@ -2,71 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from singsong import storage
-from singsong.schemas.errors import UnwritableAudioError
+from singsong.audio.sound_formats import (
+    FORMATS,
+    check_audio_fits,
+    check_sound_file,
+    suffix_of,
+)
 
 FloatArray = npt.NDArray[np.float32]
-
-FORMATS: Mapping[str, tuple[str, str]] = {
-    ".wav": ("WAV", "PCM_24"),
-    ".flac": ("FLAC", "PCM_24"),
-    ".mp3": ("MP3", "MPEG_LAYER_III"),
-}
-"""libsndfile's format and subtype by suffix."""
-
-_MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_FLAC_CHANNELS = 8
-
-
-def check_sound_file(url: str) -> None:
-    """Checks that the suffix names a format that can be written.
-
-    Raises:
-        ValueError: It does not.
-
-    >>> check_sound_file("gs://bucket/mix.flac")
-    """
-    if suffix_of(url) not in FORMATS:
-        raise ValueError(f"the output must end in one of {', '.join(FORMATS)}, found {url!r}")
-
-
-def check_audio_fits(suffix: str, *, channels: int, sample_rate_hz: int) -> None:
-    """Checks that a format holds audio of some channels and rate.
-
-    Args:
-        suffix: Of a file, such as ".mp3".
-        channels: How many.
-        sample_rate_hz: Samples per second.
-
-    Raises:
-        UnwritableAudioError: It does not.
-    """
-    if suffix == ".mp3" and (sample_rate_hz not in _MP3_RATES_HZ or channels > 2):
-        raise UnwritableAudioError(
-            f"an mp3 holds one or two channels at {_MP3_RATES_HZ} Hz, "
-            f"found {channels} at {sample_rate_hz} Hz: write .wav or .flac"
-        )
-    if suffix == ".flac" and channels > _FLAC_CHANNELS:
-        raise UnwritableAudioError(
-            f"a flac holds up to {_FLAC_CHANNELS} channels, found {channels}: write .wav"
-        )
-
-
-def suffix_of(url: str) -> str:
-    """Returns the suffix of a path or URL in small letters.
-
-    >>> suffix_of("gs://bucket/Mix.FLAC")
-    '.flac'
-    """
-    return os.path.splitext(url)[1].lower()
 
 
 def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> float:
@@ -95,3 +47,18 @@ def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> flo
         with open(path, "rb") as file:
             storage.put_file(url, file)
     return scale
+
+
+def flac_bytes(audio: FloatArray, *, sample_rate_hz: int) -> bytes:
+    """Returns audio as a 16-bit FLAC file; what is over full scale is clipped.
+
+    Args:
+        audio: float32 [samples] or [channels, samples].
+        sample_rate_hz: Its rate.
+
+    >>> flac_bytes(np.zeros(160, np.float32), sample_rate_hz=16000)[:4]
+    b'fLaC'
+    """
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio.T.clip(-1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()

@@ -102,7 +102,7 @@ def compare(music: Path, folder: Path, *, audio_s: float, rounds: int) -> None:
     share = kernel_share(median["singsong prepare"])
     print(f"wall time of the workers inside kernels: {100 * share:.0f} %\n")
     output = median["singsong prepare"].output
-    start = output.find("time of the workers")
+    start = output.find("worker time")
     print(output[start : output.find("\ndataset", start)], flush=True)
 
 

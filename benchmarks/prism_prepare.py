@@ -6,7 +6,6 @@ PRISM is the binary. It is no `--runner`: it gives a user nothing that the local
 and tells neither progress nor the cause of a failure.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,8 +14,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.prism_runner import PrismRunner
 
+from singsong.commands.cli import COMMANDS
 from singsong.pipelines import prepare
-from singsong.pipelines.runner_arguments import parse_arguments
 from singsong.runners.job import Job, Outcome, counters_of
 
 
@@ -46,10 +45,8 @@ class PrismOptions:
 
 
 def main(location: str, argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    prepare.add_arguments(parser)
-    config = prepare.config_from(parse_arguments(parser, argv))
-    return prepare.run(replace(config, runner=PrismOptions(location=location)))
+    config = prepare.config_from(COMMANDS["prepare"].parse(argv))
+    return prepare.prepare(replace(config, runner=PrismOptions(location=location)))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ from singsong.audio.resample import resample
 from singsong.dataset.manifest import read_manifest
 from singsong.evaluation.keys import estimate_key, key_agreement
 from singsong.evaluation.tempo import estimate_tempo, tempo_agrees
-from singsong.generation.accompanist import Accompanist, Sampling
+from singsong.generation.accompanist import Accompanist
+from singsong.generation.sampling_config import Sampling
 from singsong.models.registry import load_acoustic, load_separator
 from singsong.schemas.names import MANIFEST_NAME
 from singsong.schemas.recipe import ModelSpec

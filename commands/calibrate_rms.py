@@ -1,15 +1,7 @@
-"""Counts the MUSDB18 clips with loud vocals, for a grid of loudness windows.
-
-    singsong calibrate-rms ~/musdb18/test --subset test
-
-The paper keeps the 10 s clips whose vocals have a peak RMS above -25 dB, and gets 1232 of the train
-set and 778 of the test set (4.3); it does not say what "peak RMS" is. Whoever holds MUSDB18 sees
-here which window gives those counts. Reads `*.stem.mp4` and the folders of MUSDB18-HQ.
-"""
+"""Counts MUSDB18 clips by the loudness of their vocals; flags are in `calibrate_rms_arguments`."""
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,8 +16,9 @@ from singsong.audio.clips import ClipCutter
 from singsong.audio.decode import stream_mono
 from singsong.audio.loudness import peak_rms_db
 from singsong.audio.stem_file import write_vocals
+from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.geometry import clip_samples
-from singsong.schemas.recipe import WINDOW_KINDS, LoudnessFilter, LoudnessWindow
+from singsong.schemas.recipe import WINDOW_KINDS, LoudnessWindow
 
 PAPER_COUNTS = {"train": 1232, "test": 778}
 WINDOWS = [
@@ -38,14 +31,6 @@ WINDOWS = [
 _RATE_HZ = 44100
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of `singsong calibrate-rms`."""
-    parser.add_argument("musdb", type=Path, metavar="FOLDER")
-    parser.add_argument("--subset", choices=sorted(PAPER_COUNTS), default="test")
-    parser.add_argument("--clip-seconds", type=float, default=10.0)
-    parser.add_argument("--threshold-db", type=float, default=LoudnessFilter().min_instrumental_db)
-
-
 def vocal_tracks(folder: Path) -> list[Path]:
     """Returns the stem files and the `vocals.wav` files below a folder.
 
@@ -54,7 +39,9 @@ def vocal_tracks(folder: Path) -> list[Path]:
     """
     tracks = sorted([*folder.rglob("*.stem.mp4"), *folder.rglob("vocals.wav")])
     if not tracks:
-        raise ValueError(f"{folder} holds no *.stem.mp4 and no vocals.wav: is it MUSDB18?")
+        raise ValueError(
+            f"{folder} holds neither *.stem.mp4 nor vocals.wav: name a folder of MUSDB18"
+        )
     return tracks
 
 
@@ -91,23 +78,26 @@ def _vocal_clips(track: Path, samples: int) -> Iterator[npt.NDArray[np.float32]]
         yield from cutter.cut(stream_mono(file.name, rate_hz=_RATE_HZ))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `singsong calibrate-rms` and returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="singsong calibrate-rms",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    args = parser.parse_args(argv)
+def calibrate(folder: Path, *, subset: str, clip_seconds: float, threshold_db: float) -> int:
+    """Prints the counts beside those of the paper, and returns the exit code.
+
+    Args:
+        folder: A subset of MUSDB18.
+        subset: "train" or "test".
+        clip_seconds: Length of a clip.
+        threshold_db: dBFS that the peak RMS of the vocals must exceed.
+
+    Raises:
+        ValueError: The folder is not MUSDB18.
+        ClipError: A track cannot be decoded.
+    """
     counts, total = count_clips(
-        vocal_tracks(args.musdb), clip_seconds=args.clip_seconds, threshold_db=args.threshold_db
+        vocal_tracks(folder), clip_seconds=clip_seconds, threshold_db=threshold_db
     )
-    paper = PAPER_COUNTS[args.subset]
-    print(f"{total} clips in all; the paper kept {paper} of the {args.subset} set")
+    paper = PAPER_COUNTS[subset]
+    print(f"{total} clips in all; the paper kept {paper} of the {subset} set")
     print(f"{'window':<22}{'clips':>8}{'- paper':>10}")
     for window in WINDOWS:
         name = f"{window.kind} {window.seconds * 1000:g} ms"
         print(f"{name:<22}{counts[window]:>8}{counts[window] - paper:>+10}")
-    return 0
+    return ExitCode.DONE

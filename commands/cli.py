@@ -1,79 +1,188 @@
-"""The `singsong` command: one subcommand a job."""
+"""The `singsong` command: one subcommand a job.
+
+Each command is a module with a docstring (its help), `add_arguments` and `run`. Only the module of
+the given command is imported, and that imports heavy libraries only after its cheap checks.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
 
-from singsong.dataset.manifest import DatasetError
-from singsong.runners.errors import JobFailedError
+from singsong.runners.exit_codes import ExitCode
+from singsong.schemas.errors import SingsongError
 
-_COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("commands.demo", "try it all on a small corpus, in a folder `demo`"),
-    "prepare": ("pipelines.prepare", "turn music into a versioned dataset of codes"),
-    "retry": ("pipelines.retry", "run the failed inputs of a dataset again"),
-    "dataset": ("commands.dataset", "show, verify or preview a dataset"),
-    "listen": ("commands.listen", "make a page to hear what the codes of a dataset hold"),
-    "fit": (
-        "pipelines.fit",
-        "fit the codebooks of the lite models, or of a semantic encoder",
-    ),
-    "train": ("commands.train", "train a model on a dataset"),
-    "accompany": ("pipelines.accompany", "accompany a singer by a checkpoint"),
-    "demo-songs": (
-        "commands.demo_songs",
-        "synthesise songs with known stems, key and tempo",
-    ),
-    "calibrate-rms": (
-        "commands.calibrate_rms",
-        "count MUSDB18 clips for a grid of windows",
-    ),
+
+class CommandModule(Protocol):
+    """What the module of a command has."""
+
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the arguments of the command."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Runs the command and returns its exit code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        name: How it is called.
+        help: What it does, in one line.
+        module: Where it is, below `singsong`.
+    """
+
+    name: str
+    help: str
+    module: str
+
+    def load(self) -> CommandModule:
+        """Returns its module."""
+        return cast(CommandModule, importlib.import_module(f"singsong.{self.module}"))
+
+    def parser(self) -> argparse.ArgumentParser:
+        """Returns its parser."""
+        module = self.load()
+        parser = argparse.ArgumentParser(
+            prog=f"singsong {self.name}",
+            description=module.__doc__,
+            allow_abbrev=False,
+            formatter_class=HelpFormatter,
+        )
+        module.add_arguments(parser)
+        return parser
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Returns the parsed arguments; a job also takes flags for Beam, after `--`."""
+        parser = self.parser()
+        own = list(arguments)
+        for_beam: list[str] = []
+        if parser.get_default("beam_args") is not None and "--" in own:
+            end = own.index("--")
+            own, for_beam = own[:end], own[end + 1 :]
+        args = parser.parse_args(own)
+        if for_beam:
+            args.beam_args = for_beam
+        return args
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of descriptions, and adds the default to the help of each flag."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if not action.help or not action.option_strings or action.nargs == 0:
+            return action.help
+        if (
+            default is None
+            or default is argparse.SUPPRESS
+            or isinstance(default, bool | list | tuple)
+        ):
+            return action.help
+        return f"{action.help} (default: %(default)s)"
+
+
+COMMANDS: Mapping[str, Command] = {
+    name: Command(name=name, help=text, module=module)
+    for name, module, text in (
+        ("demo", "commands.demo", "try everything on a small corpus, in the folder `demo`"),
+        ("prepare", "pipelines.prepare", "turn music into a versioned dataset of codes"),
+        ("retry", "pipelines.retry", "run the failed inputs of a dataset again"),
+        ("dataset", "commands.dataset_arguments", "show, verify or preview a dataset"),
+        ("listen", "commands.listen_arguments", "make a page to hear the codes of a dataset"),
+        ("fit", "pipelines.fit", "fit the codebooks of the lite models or of a semantic encoder"),
+        ("train", "commands.train_arguments", "train a model on a dataset"),
+        ("accompany", "pipelines.accompany", "accompany a singer with a trained model"),
+        (
+            "demo-songs",
+            "commands.demo_songs_arguments",
+            "synthesise songs with known stems, key and tempo",
+        ),
+        (
+            "calibrate-rms",
+            "commands.calibrate_rms_arguments",
+            "count MUSDB18 clips for a grid of loudness windows",
+        ),
+    )
 }
-_FAILED_EXIT_CODE = 1
-_USAGE_EXIT_CODE = 2
 
 
 def usage() -> str:
     """Returns the help text."""
-    lines = ["usage: singsong [--debug] COMMAND ...", ""]
-    lines += [f"  {name:<15}{text}" for name, (_, text) in _COMMANDS.items()]
-    return "\n".join([*lines, "", "`singsong COMMAND --help` says more; --debug shows tracebacks."])
+    lines = ["usage: singsong [--help] [--version] [--debug] COMMAND ...", "", "commands:"]
+    lines += [f"  {command.name:<15}{command.help}" for command in COMMANDS.values()]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "`singsong COMMAND --help` explains a command and its flags.",
+            "--debug prints log messages, and a traceback for each error.",
+        ]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns its exit code; an error is one sentence on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = arguments[:1] == ["--debug"]
-    command, *rest = arguments[debug:] or [""]
-    if command in ("-h", "--help"):
+    name, *rest = arguments[debug:] or [""]
+    if name in ("-h", "--help"):
         print(usage())
-        return 0
-    if command not in _COMMANDS:
-        complaint = f"no command {command!r}" if command else "which command?"
+        return ExitCode.DONE
+    if name == "--version":
+        print(f"singsong {_version()}")
+        return ExitCode.DONE
+    if name not in COMMANDS:
+        complaint = f"no command {name!r}" if name else "which command?"
         print(f"singsong: {complaint}\n\n{usage()}", file=sys.stderr)
-        return _USAGE_EXIT_CODE
+        return ExitCode.USAGE
+    _set_up_logging(debug=debug)
+    return run(COMMANDS[name], rest, debug=debug)
+
+
+def run(command: Command, arguments: Sequence[str], *, debug: bool = False) -> int:
+    """Runs a command and returns its exit code.
+
+    Args:
+        command: Which.
+        arguments: Its arguments.
+        debug: Whether an error propagates instead of becoming one sentence on stderr.
+
+    Raises:
+        SystemExit: The arguments are wrong, or ask for help.
+    """
+    args = command.parse(arguments)
+    try:
+        return command.load().run(args)
+    except KeyboardInterrupt:
+        print(f"singsong {command.name}: interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except (ValueError, OSError, SingsongError) as error:
+        if debug:
+            raise
+        print(f"singsong {command.name}: {error}", file=sys.stderr)
+        return ExitCode.FAILED
+
+
+def _set_up_logging(*, debug: bool) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR)
     if not debug:
-        for library in ("apache_beam", "gcsfs"):
-            logging.getLogger(library).setLevel(logging.CRITICAL)  # the error says it in a line
-    job: Callable[[Sequence[str]], int] = _main_of(command)
-    return job(rest) if debug else _told_in_one_sentence(command, job, rest)
+        for library in ("apache_beam", "gcsfs"):  # the command prints their errors in one line
+            logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
-def _main_of(command: str) -> Callable[[Sequence[str]], int]:
-    main: Callable[[Sequence[str]], int] = importlib.import_module(
-        f"singsong.{_COMMANDS[command][0]}"
-    ).main
-    return main
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
 
-
-def _told_in_one_sentence(
-    command: str, job: Callable[[Sequence[str]], int], arguments: Sequence[str]
-) -> int:
     try:
-        return job(arguments)
-    except (ValueError, OSError, DatasetError, JobFailedError) as error:
-        print(f"singsong {command}: {error}", file=sys.stderr)
-        return _FAILED_EXIT_CODE
+        return version("singsong")
+    except PackageNotFoundError:
+        return "from source"

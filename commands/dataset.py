@@ -1,16 +1,9 @@
-"""Shows, verifies and previews a dataset.
-
-singsong dataset show dataset
-singsong dataset verify dataset
-singsong dataset versions dataset
-singsong dataset preview dataset --min-instrumental-db -30
-"""
+"""The actions of `singsong dataset`. The flags are in `dataset_arguments`."""
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
 
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -24,29 +17,6 @@ from singsong.schemas.names import PARTS_FOLDER, VERSIONS_FOLDER
 from singsong.schemas.recipe import LoudnessFilter
 
 _BROKEN_EXIT_CODE = 1
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the subcommands of `singsong dataset`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, text in (
-        ("show", "what is in it, and what failed"),
-        ("verify", "hash and read every file again"),
-        ("versions", "the versions that can be read"),
-        ("preview", "what another loudness filter would keep; nothing is encoded"),
-    ):
-        action = actions.add_parser(name, help=text, allow_abbrev=False)
-        action.add_argument("dataset", metavar="DATASET", help="folder or URL")
-        if name != "versions":
-            action.add_argument("--version", help="the first 12 digits of a version's digest")
-        if name == "preview":
-            thresholds = LoudnessFilter()
-            action.add_argument(
-                "--min-instrumental-db", type=float, default=thresholds.min_instrumental_db
-            )
-            action.add_argument(
-                "--max-vocals-above-db", type=float, default=thresholds.max_vocals_above_db
-            )
 
 
 def show(args: argparse.Namespace) -> int:
@@ -136,17 +106,4 @@ def preview(args: argparse.Namespace) -> int:
     return 0
 
 
-_ACTIONS = {"show": show, "verify": verify, "versions": versions, "preview": preview}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `singsong dataset` and returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="singsong dataset",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    return _ACTIONS[args.action](args)
+ACTIONS = {"show": show, "verify": verify, "versions": versions, "preview": preview}

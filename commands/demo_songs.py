@@ -1,26 +1,14 @@
-"""Writes songs that were composed and sung here, to try everything out without any music.
-
-    singsong demo-songs --output demo --songs 4 --seconds 30
-    singsong prepare demo/mixes --output demo/dataset
-
-`mixes/` is the music. The true stems lie beside it in `stems/`, so that they are never taken for
-songs, and `songs.json`, written last, tells key, tempo, chords and melody of each.
-"""
+"""Writes songs that our synthesiser composes and sings. The flags are in `demo_songs_arguments`."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import soundfile
 from tqdm import tqdm
 
+from singsong.audio.sound_files import flac_bytes
 from singsong.schemas.seeds import generator
 from singsong.storage.objects import is_temporary, join, list_files, put_bytes, remove
 from singsong.synth.score import Score, SongSpec, compose
@@ -74,35 +62,8 @@ class DemoSongsConfig:
         return f"song-{index:04}"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of `DemoSongsConfig`."""
-    defaults = DemoSongsConfig
-    parser.add_argument("--output", required=True, help="folder for the songs")
-    parser.add_argument("--songs", type=int, default=defaults.songs, help="how many")
-    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="length of each")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="chooses the songs")
-    parser.add_argument(
-        "--tempo",
-        type=float,
-        action="append",
-        metavar="BPM",
-        help="may be given again: the songs take them in turn; drawn if not given",
-    )
-
-
-def config_from(args: argparse.Namespace) -> DemoSongsConfig:
-    """Returns the config that the flags describe. Raises as `DemoSongsConfig`."""
-    return DemoSongsConfig(
-        output=args.output,
-        songs=args.songs,
-        seconds=args.seconds,
-        seed=args.seed,
-        tempi_bpm=tuple(args.tempo or ()),
-    )
-
-
 def write_songs(config: DemoSongsConfig) -> None:
-    """Writes the songs and, last, what they are.
+    """Writes the songs and, last, their index.
 
     Raises:
         ValueError: The output holds audio that this run would not write, which `prepare` would
@@ -126,22 +87,9 @@ def write_song(config: DemoSongsConfig, index: int) -> dict[str, Any]:
     spec = config.spec(index)
     score = compose(spec)
     for name, audio in render_song(spec, score).items():
-        data = _flac(audio, sample_rate_hz=spec.sample_rate_hz)
+        data = flac_bytes(audio, sample_rate_hz=spec.sample_rate_hz)
         put_bytes(join(config.output, _path(config.name(index), name)), data)
     return _entry(config.name(index), spec=spec, score=score)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `singsong demo-songs` and returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="singsong demo-songs",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    write_songs(config_from(parser.parse_args(argv)))
-    return 0
 
 
 def _path(song: str, stem: str) -> str:
@@ -149,27 +97,21 @@ def _path(song: str, stem: str) -> str:
 
 
 def _clean_up(config: DemoSongsConfig) -> None:
-    """Removes what a killed run left half-written; raises where there is anything strange."""
-    ours = {
+    """Removes half-written files of a killed run; raises if the folder holds other audio."""
+    expected = {
         _path(config.name(index), stem) for index in range(config.songs) for stem in (*STEMS, MIX)
     }
     found = {
         join(folder, path) for folder in FOLDERS for path in list_files(join(config.output, folder))
     }
     unfinished = set(filter(is_temporary, found))
-    if strangers := sorted(found - ours - unfinished):
+    if others := sorted(found - expected - unfinished):
         raise ValueError(
             f"output must be a new folder, or one that an equal or smaller run wrote; found "
-            f"{strangers[0]} in {config.output}"
+            f"{others[0]} in {config.output}"
         )
     for path in unfinished:
         remove(join(config.output, path))
-
-
-def _flac(audio: npt.NDArray[np.float32], *, sample_rate_hz: int) -> bytes:
-    out = BytesIO()
-    soundfile.write(out, audio.T, sample_rate_hz, format="FLAC", subtype="PCM_16")
-    return out.getvalue()
 
 
 def _entry(name: str, *, spec: SongSpec, score: Score) -> dict[str, Any]:

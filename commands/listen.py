@@ -1,16 +1,9 @@
-"""Makes a page to hear and see what the codes of a dataset hold.
-
-    singsong listen dataset --output page
-
-Open `page/index.html` in a browser. A dataset made with `--store-audio` also has the sounds that
-went into the codec beside those that come out of it.
-"""
+"""Makes the page of `singsong listen`. The flags are in `listen_arguments`."""
 
 from __future__ import annotations
 
-import argparse
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,13 +16,6 @@ from singsong.dataset.manifest import Manifest, manifest_fields, read_manifest
 from singsong.evaluation.listening_page import ListeningClip, Sound, write_listening_page
 from singsong.models.bundle import Models, load_models
 from singsong.schemas.recipe import EncodeRecipe, recipe_from_json
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of `singsong listen`."""
-    parser.add_argument("dataset", metavar="DATASET", help="folder or URL")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="of the page")
-    parser.add_argument("--clips", type=int, default=8, help="how many clips, of different tracks")
 
 
 def choose_clips(dataset: str, manifest: Manifest, *, clips: int) -> Iterator[Mapping[str, Any]]:
@@ -156,17 +142,3 @@ def make_page(dataset: str, output: str, *, clips: int) -> str:
         ("acoustic codec", manifest.origin["acoustic"]),
     ]
     return write_listening_page(output, chosen, title="What the codes hold", summary_rows=rows)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `singsong listen` and returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="singsong listen",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    print(make_page(args.dataset, args.output, clips=args.clips))
-    return 0

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from singsong import storage
+from singsong.schemas.errors import SingsongError
 from singsong.schemas.names import MANIFEST_NAME, version_path
 from singsong.schemas.recipe import json_digest, recipe_from_json
 from singsong.schemas.records import (
@@ -19,7 +20,7 @@ from singsong.schemas.records import (
 )
 
 
-class DatasetError(Exception):
+class DatasetError(SingsongError):
     """A dataset is missing, is not one, or does not hold together."""
 
 

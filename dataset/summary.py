@@ -47,7 +47,7 @@ def describe(manifest: Manifest) -> list[str]:
         *_reasons("  dropped", clips["dropped"]),
         *_reasons("  failed", clips["failed"]),
         f"{'audio decoded':<28}{_duration(seconds['decoded']):>10}",
-        f"{'  tails that fill no clip':<28}{_duration(seconds['tails']):>10}",
+        f"{'  shorter than a clip':<28}{_duration(seconds['tails']):>10}",
     ]
     for name, _ in manifest.recipe["splits"]:
         split = manifest.splits[name]
@@ -68,14 +68,14 @@ def describe_time(counters: Mapping[str, int]) -> list[str]:
     total = counters.get("us_total", 0) + counters.get("us_identify", 0)
     if not total:
         return []
-    lines = ["", f"{'time of the workers':<28}{'s':>10}{'%':>8}"]
+    lines = ["", f"{'worker time':<28}{'s':>10}{'%':>8}"]
     for key, name in _STEPS.items():
         if key in counters:
             lines.append(
                 f"  {name:<26}{counters[key] / 1e6:>10.1f}{100 * counters[key] / total:>8.1f}"
             )
     rest = total - sum(counters.get(key, 0) for key in _STEPS)
-    lines.append(f"  {'writing and the rest':<26}{rest / 1e6:>10.1f}{100 * rest / total:>8.1f}")
+    lines.append(f"  {'writing and other':<26}{rest / 1e6:>10.1f}{100 * rest / total:>8.1f}")
     return lines
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from singsong import storage
 from singsong.audio.resample import resample
+from singsong.generation.sampling_config import DEFAULT_SAMPLING, Sampling
 from singsong.generation.song_codes import accompany_codes, fine_codes, fine_steps
 from singsong.generation.vocal_windows import VocalWindows
 from singsong.models.devices import checked_device
@@ -30,32 +31,6 @@ from singsong.training.vocabulary import TokenArray
 
 FloatArray = npt.NDArray[np.float32]
 _IS_FINE = "crop_seconds"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How codes are drawn.
-
-    Attributes:
-        temperature: Of the accompaniment model; 0 takes the most likely code.
-        fine_temperature: Of the fine model.
-
-    Raises:
-        ValueError: A temperature is negative.
-
-    Paper: 3.3; the fine one as AudioLM.
-    """
-
-    temperature: float = 0.85
-    fine_temperature: float = 0.6
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value >= 0:
-                raise ValueError(f"{name} must not be negative, found {value}")
-
-
-DEFAULT_SAMPLING = Sampling()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ of them starts without them.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from singsong.models.loaded import load_once
 from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
 from singsong.schemas.recipe import ModelSpec
 
@@ -183,11 +183,6 @@ _ADAPTERS: dict[str, dict[str, _Adapter]] = {
     },
 }
 
-# The lock is held while a model loads: threads that want the same one must not load it twice, and
-# loading two at once gains nothing.
-_LOADED: dict[tuple[str, ModelSpec, str, str, int], Any] = {}
-_LOADED_LOCK = threading.Lock()
-
 
 def _load(role: str, spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> Any:
     adapters = _ADAPTERS[role]
@@ -196,13 +191,12 @@ def _load(role: str, spec: ModelSpec, *, device: str, dtype: str, batch_clips: i
     if batch_clips < 1:
         raise ValueError(f"batch_clips must be at least 1, found {batch_clips}")
     options = _parsed(spec, adapters[spec.name].options)
-    key = (role, spec, device, dtype, batch_clips)
-    with _LOADED_LOCK:
-        if key not in _LOADED:
-            _LOADED[key] = adapters[spec.name].make(
-                spec.source, device=device, dtype=dtype, batch_clips=batch_clips, **options
-            )
-        return _LOADED[key]
+    return load_once(
+        (role, spec, device, dtype, batch_clips),
+        lambda: adapters[spec.name].make(
+            spec.source, device=device, dtype=dtype, batch_clips=batch_clips, **options
+        ),
+    )
 
 
 def _parsed(spec: ModelSpec, known: Mapping[str, Parser]) -> dict[str, Any]:

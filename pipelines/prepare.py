@@ -2,42 +2,39 @@
 
     singsong prepare ~/Music --output dataset
 
-Every file becomes one part file below `dataset/parts`, named by its content and the recipe; parts
-that exist are not made again, so the same command goes on after a crash. The parts are then
+Each track becomes one part file below `dataset/parts`, named by its content and the recipe. Parts
+that exist are not made again, so the same command resumes after a crash. The parts are then
 assembled into shards, and `dataset/manifest.json`, written last, is the dataset.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import apache_beam as beam
+from typing import TYPE_CHECKING
 
 from singsong import storage
-from singsong.dataset.manifest import DatasetError, Manifest, read_manifest
-from singsong.dataset.summary import print_summary
-from singsong.models.bundle import Models, load_models
-from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
-from singsong.pipelines.runner_arguments import (
-    add_runner_arguments,
-    parse_arguments,
-    runner_options_from,
+from singsong.pipelines.job_run import is_failure, run_job
+from singsong.pipelines.places import (
+    absolute,
+    check_apart,
+    check_output_folder,
+    check_remote_inputs,
+    input_files,
 )
-from singsong.runners.errors import STOPPED_EXIT_CODE, JobStoppedError
-from singsong.runners.job import Job, RunnerOptions
+from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
+from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
+from singsong.runners.exit_codes import ExitCode
+from singsong.runners.job import Job, Outcome, RunnerOptions
 from singsong.runners.local import set_up_process
-from singsong.schemas.names import PARTS_FOLDER
+from singsong.schemas.names import MANIFEST_NAME, PARTS_FOLDER
 from singsong.schemas.recipe import DatasetRecipe, recipe_differences, recipe_json
-from singsong.transforms.assemble_shards import AssembleConfig, AssembleShards, total
-from singsong.transforms.encode_track import EncodeTrack, EncodeTrackConfig
-from singsong.transforms.known_tracks import ReadKnownTracks
-from singsong.transforms.list_tracks import ListTracks, list_source_files, names_a_file
 
-FAILURES_EXIT_CODE = 3
-NO_AUDIO_REASONS = ("not_audio",)
-"""Reasons that do not count as failures: folders of music hold covers and notes."""
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from singsong.dataset.manifest import Manifest
+    from singsong.models.bundle import Models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +48,9 @@ class PrepareConfig:
         recipe: How.
         runner: Where.
         new_version: Whether a dataset with another recipe may be followed by this one.
-        max_failure_rate: Above this part of failed tracks, the exit code says so.
-        retry_of: Table of tracks of the version whose failed inputs these are; the others are taken
-            over as they are. None prepares the inputs alone.
+        max_failure_rate: If a larger fraction of the tracks fails, the exit code says so.
+        retry_of: Table of tracks of the version whose failed inputs these are; its other tracks are
+            taken over unchanged. None prepares the inputs alone.
 
     Raises:
         ValueError: There is no input, or the rate is outside [0, 1].
@@ -90,17 +87,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `singsong prepare`."""
     parser.add_argument("inputs", nargs="+", metavar="MUSIC", help="files, folders, globs or URLs")
     parser.add_argument("--output", required=True, metavar="DATASET", help="folder or URL")
-    parser.add_argument("--parts", metavar="FOLDER", help="share parts between datasets")
+    parser.add_argument("--parts", metavar="FOLDER", help="where parts are, to share them")
     parser.add_argument(
         "--new-version",
         action="store_true",
-        help="allow another recipe than that of the dataset in DATASET; its versions stay readable",
+        help="allow a recipe that differs from that of DATASET; its versions stay readable",
     )
     parser.add_argument(
         "--max-failure-rate",
         type=float,
         default=PrepareConfig.max_failure_rate,
-        help="a larger part of failed tracks makes the exit code 3",
+        help="exit with 3 if a larger fraction of the tracks fails",
     )
     add_recipe_arguments(parser)
     add_runner_arguments(parser)
@@ -112,16 +109,48 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
     Raises:
         ValueError: A value is outside its range.
     """
-    output = _absolute(args.output)
+    output = absolute(args.output)
     return PrepareConfig(
         inputs=tuple(args.inputs),
         output=output,
-        parts=_absolute(args.parts) if args.parts else storage.join(output, PARTS_FOLDER),
+        parts=absolute(args.parts) if args.parts else storage.join(output, PARTS_FOLDER),
         recipe=recipe_from(args),
         runner=runner_options_from(args),
         new_version=args.new_version,
         max_failure_rate=args.max_failure_rate,
     )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `singsong prepare` and returns its exit code. Raises as `prepare`."""
+    return prepare(config_from(args))
+
+
+def prepare(config: PrepareConfig) -> int:
+    """Prepares a dataset, prints a summary and returns the exit code.
+
+    Raises:
+        ValueError: An input does not exist, a model cannot be loaded, the output cannot be written,
+            or it holds a dataset of another recipe.
+        JobFailedError: A step failed for good.
+    """
+    tracks, size_bytes = _count_inputs(config)
+    check_output(config)
+    set_up_process()
+    models = _load_models(config)
+    job = Job(
+        name="prepare",
+        build=lambda pipeline, progress: build(
+            pipeline, config=config, models=models, progress=progress
+        ),
+        total_tracks=tracks,
+        total_bytes=size_bytes,
+        reads=config.inputs,
+        writes={"--output": config.output, "--parts": config.parts},
+        weights=models.weights,
+        device=config.recipe.encode.device,
+    )
+    return run_job(job, runner=config.runner, report=lambda outcome: _report(config, outcome))
 
 
 def build(
@@ -135,20 +164,15 @@ def build(
         models: The models of the recipe, for their geometry and the hashes of their weights.
         progress: Folder of this machine to report progress to.
     """
-    weights = tuple(sorted(models.weights.items()))
-    retry = config.retry_of is not None
-    listed = pipeline | "ListTracks" >> ListTracks(config.inputs, only_files=retry)
-    encode = EncodeTrack(
-        EncodeTrackConfig(
-            recipe=config.recipe.encode,
-            weights=weights,
-            parts=config.parts,
-            progress=progress,
-            start_process=set_up_process,
-            redo_failed_clips=retry,
-        )
-    ).with_resource_hints(**config.runner.encode_hints)
-    encoded = listed["tracks"] | "EncodeTracks" >> encode
+    import apache_beam as beam
+
+    from singsong.transforms.assemble_shards import total
+    from singsong.transforms.known_tracks import ReadKnownTracks
+    from singsong.transforms.list_tracks import ListTracks
+
+    only_files = config.retry_of is not None
+    listed = pipeline | "ListTracks" >> ListTracks(config.inputs, only_files=only_files)
+    encoded = listed["tracks"] | "EncodeTracks" >> _encode_tracks(config, models, progress)
     known = pipeline | "ReadKnownTracks" >> ReadKnownTracks(
         config.retry_of, except_uris=config.inputs
     )
@@ -161,98 +185,57 @@ def build(
         "listed": (listed["listed"], known["listed"])
         | "AllListed" >> beam.Flatten()
         | "SumListed" >> beam.CombineGlobally(total),
-    } | "AssembleShards" >> AssembleShards(
-        AssembleConfig(
-            recipe=config.recipe,
-            weights=weights,
-            geometry=models.geometry,
-            parts=config.parts,
-            dataset=config.output,
-            origin=tuple(sorted(config.origin.items())),
-        )
+    } | "AssembleShards" >> _assemble_shards(config, models)
+
+
+def _encode_tracks(config: PrepareConfig, models: Models, progress: str | None) -> beam.PTransform:
+    from singsong.transforms.encode_tracks import EncodeConfig, EncodeTracks
+
+    encode_config = EncodeConfig(
+        recipe=config.recipe.encode,
+        weights=tuple(sorted(models.weights.items())),
+        parts=config.parts,
+        progress=progress,
+        start_process=set_up_process,
+        redo_failed_clips=config.retry_of is not None,
     )
+    return EncodeTracks(encode_config).with_resource_hints(**config.runner.encode_hints)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `singsong prepare` and returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="singsong prepare",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _assemble_shards(config: PrepareConfig, models: Models) -> beam.PTransform:
+    from singsong.transforms.assemble_shards import AssembleConfig, AssembleShards
+
+    assemble_config = AssembleConfig(
+        recipe=config.recipe,
+        weights=tuple(sorted(models.weights.items())),
+        geometry=models.geometry,
+        parts=config.parts,
+        dataset=config.output,
+        origin=tuple(sorted(config.origin.items())),
     )
-    add_arguments(parser)
-    return run(config_from(parse_arguments(parser, argv)))
-
-
-def run(config: PrepareConfig) -> int:
-    """Prepares a dataset, prints a summary and returns the exit code.
-
-    Raises:
-        ValueError: An input does not exist, a model cannot be loaded, or the dataset in the output
-            has another recipe.
-        JobFailedError: A step failed for good.
-    """
-    check_places(config.inputs, (config.output, config.parts))
-    tracks, size_bytes = _count_inputs(config)
-    set_up_process()
-    models = _models_of(config)
-    check_output(config)
-    try:
-        outcome = config.runner.run(
-            Job(
-                name="prepare",
-                build=lambda pipeline, progress: build(
-                    pipeline, config=config, models=models, progress=progress
-                ),
-                total_tracks=tracks,
-                total_bytes=size_bytes,
-                reads=config.inputs,
-                writes={"--output": config.output, "--parts": config.parts},
-                weights=models.weights,
-                device=config.recipe.encode.device,
-            )
-        )
-    except JobStoppedError:
-        print("Stopped. What is done is kept: run the same command again to go on.")
-        return STOPPED_EXIT_CODE
-    if not outcome.finished:
-        return 0
-    manifest = read_manifest(config.output)
-    print_summary(manifest, counters=outcome.counters, output=config.output)
-    return exit_code(manifest, max_failure_rate=config.max_failure_rate)
-
-
-def check_places(inputs: Sequence[str], places: Sequence[str]) -> None:
-    """Checks that what is written does not lie in what is read, and would be read the next time.
-
-    Args:
-        inputs: Files, folders, globs and URLs that are read.
-        places: Folders and URLs that are written to.
-
-    Raises:
-        ValueError: It does.
-    """
-    for url in inputs:
-        folder = _absolute(url).rstrip("/") + "/"
-        for place in places:
-            if f"{_absolute(place)}/".startswith(folder):
-                raise ValueError(f"{place} lies in the input {url}: choose another place for it")
+    return AssembleShards(assemble_config)
 
 
 def check_output(config: PrepareConfig) -> None:
-    """Checks that the output holds nothing yet, or a dataset of the same recipe.
+    """Checks that the output can be written, and holds nothing or a dataset of the same recipe.
 
     Raises:
-        ValueError: It holds a dataset of another recipe, or its manifest cannot be read.
-        OSError: It lies in a bucket that is not there, or may not be listed.
+        ValueError: It cannot be written, lies in an input, holds a dataset of another recipe, or
+            its manifest cannot be read.
+        OSError: It lies in a bucket that does not exist or may not be listed.
     """
+    places = (config.output, config.parts)
+    check_apart(config.inputs, places)
+    for place in places:
+        check_output_folder(place)
+    if not storage.exists(storage.join(config.output, MANIFEST_NAME)):
+        storage.check_place(config.output)
+        return
+    from singsong.dataset.manifest import DatasetError, read_manifest
+
     try:
         before = read_manifest(config.output).recipe
     except DatasetError as error:
-        if "does not exist" in str(error):
-            storage.check_place(config.output)
-            return
         raise ValueError(f"{config.output}: {error}") from error
     differences = recipe_differences(before, recipe_json(config.recipe))
     if differences and not config.new_version:
@@ -265,28 +248,37 @@ def check_output(config: PrepareConfig) -> None:
 def exit_code(manifest: Manifest, *, max_failure_rate: float) -> int:
     """Returns 0, or 3 with a line on stdout when too much failed or nothing was encoded."""
     tracks = manifest.counts["tracks"]
-    failed = sum(
-        count for reason, count in tracks["failed"].items() if reason not in NO_AUDIO_REASONS
-    )
+    failed = sum(count for reason, count in tracks["failed"].items() if is_failure(reason))
     candidates = tracks["encoded"] + tracks["duplicate"] + failed
     if not tracks["encoded"]:
-        print("No track could be encoded: `singsong dataset show` lists why.")
-        return FAILURES_EXIT_CODE
+        print("No track could be encoded: `singsong dataset show` lists the reasons.")
+        return ExitCode.FAILED_TRACKS
     if failed > max_failure_rate * candidates:
         print(
             f"{failed} of {candidates} tracks failed, more than --max-failure-rate "
-            f"{max_failure_rate:g}. `singsong dataset show` lists them; "
+            f"{max_failure_rate:g} allows. `singsong dataset show` lists them; "
             "`singsong retry` runs them again."
         )
-        return FAILURES_EXIT_CODE
-    return 0
+        return ExitCode.FAILED_TRACKS
+    return ExitCode.DONE
 
 
-def _models_of(config: PrepareConfig) -> Models:
-    """Loads the models for their shapes and hashes, where this machine can.
+def _report(config: PrepareConfig, outcome: Outcome) -> int:
+    from singsong.dataset.manifest import read_manifest
+    from singsong.dataset.summary import print_summary
 
-    The machine that launches workers elsewhere need not have the device they compute on.
+    manifest = read_manifest(config.output)
+    print_summary(manifest, counters=outcome.counters, output=config.output)
+    return exit_code(manifest, max_failure_rate=config.max_failure_rate)
+
+
+def _load_models(config: PrepareConfig) -> Models:
+    """Loads the models for their shapes and hashes.
+
+    The machine that launches remote workers may lack their device, so it loads them on the CPU.
     """
+    from singsong.models.bundle import load_models
+
     recipe = config.recipe.encode
     return load_models(replace(recipe, device="cpu") if config.runner.remote else recipe)
 
@@ -297,25 +289,10 @@ def _count_inputs(config: PrepareConfig) -> tuple[int, int]:
     Raises:
         ValueError: An input names no file.
     """
-    only_files = config.retry_of is not None
+    retry = config.retry_of is not None
     if config.runner.remote:
-        for url in config.inputs:
-            if not only_files and not names_a_file(url):
-                raise ValueError(f"{url} names no file")
+        if not retry:
+            check_remote_inputs(config.inputs)
         return 0, 0
-    files = {}
-    for url in config.inputs:
-        try:
-            found = {
-                file.uri: file.size_bytes for file in list_source_files(url, only_files=only_files)
-            }
-        except FileNotFoundError as error:
-            raise ValueError(str(error)) from None
-        if not found:
-            raise ValueError(f"{url} holds no files")
-        files.update(found)
-    return len(files), sum(files.values())
-
-
-def _absolute(url: str) -> str:
-    return storage.filesystem(url)[1] if storage.is_local(url) else url.rstrip("/")
+    files = input_files(config.inputs, only_files=retry)
+    return len(files), sum(file.size_bytes for file in files)

@@ -1,10 +1,11 @@
-"""The command-line form of a recipe, shared by the jobs that take one."""
+"""The flags that describe a recipe."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
 
+from singsong.pipelines.runner_arguments import add_device_argument, device_from
 from singsong.schemas.recipe import (
     DTYPES,
     FORMATS,
@@ -42,47 +43,56 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     spec = "NAME[:SOURCE][,KEY=VALUE...]"
     defaults = EncodeRecipe()
-    group.add_argument("--profile", choices=sorted(PROFILES), default="lite", help="which models")
+    group.add_argument(
+        "--profile", choices=sorted(PROFILES), default="lite", help="a set of models"
+    )
     group.add_argument("--separator", metavar=spec, help="instead of the profile's; or 'none'")
     group.add_argument("--acoustic", metavar=spec, help="instead of the profile's")
     group.add_argument("--semantic", metavar=spec, help="instead of the profile's")
-    group.add_argument("--device", help="cpu or cuda; cuda where --gpu is given, else cpu")
-    group.add_argument("--dtype", choices=DTYPES, default=defaults.dtype)
+    add_device_argument(group)
+    group.add_argument(
+        "--dtype", choices=DTYPES, default=defaults.dtype, help="what the networks compute in"
+    )
     group.add_argument(
         "--batch-clips",
         type=int,
         default=defaults.batch_clips,
-        help="the one batch shape of the networks: 1 is fastest on a CPU, 8 or more on a GPU",
+        help="clips in each batch: 1 is fastest on a CPU, 8 or more on a GPU",
     )
 
 
 def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
     defaults, thresholds, window = EncodeRecipe(), LoudnessFilter(), LoudnessWindow()
-    group.add_argument("--clip-seconds", type=float, default=defaults.clip_seconds)
-    group.add_argument("--noise-sigma", type=float, default=defaults.noise_sigma)
-    group.add_argument("--noise-seed", type=int, default=defaults.noise_seed)
-    group.add_argument("--window-seconds", type=float, default=window.seconds)
-    group.add_argument("--window-kind", choices=WINDOW_KINDS, default=window.kind)
+    for name, default, text in (
+        ("--clip-seconds", defaults.clip_seconds, "length of a clip"),
+        ("--noise-sigma", defaults.noise_sigma, "standard deviation of the noise on the vocals"),
+        ("--noise-seed", defaults.noise_seed, "seed of the noise"),
+        ("--window-seconds", window.seconds, "length of the window of the peak RMS"),
+    ):
+        group.add_argument(name, type=type(default), default=default, help=text)
+    group.add_argument(
+        "--window-kind", choices=WINDOW_KINDS, default=window.kind, help="shape of that window"
+    )
     group.add_argument(
         "--min-instrumental-db",
         type=float,
         default=thresholds.min_instrumental_db,
-        help="drop clips whose instrumental has a lower peak RMS, dBFS",
+        help="drop clips whose instrumental has a lower peak RMS than this, dBFS",
     )
     group.add_argument(
         "--max-vocals-above-db",
         type=float,
         default=thresholds.max_vocals_above_db,
-        help="drop clips whose vocals are this much above the instrumental, dB",
+        help="drop clips whose vocals are louder than the instrumental by more than this, dB",
     )
     group.add_argument("--no-filter", action="store_true", help="keep every clip (NoFilt)")
     group.add_argument(
         "--encode-dropped",
         action="store_true",
-        help="encode dropped clips too, so that any later filter costs nothing",
+        help="encode dropped clips too, so that a later filter needs no encoding",
     )
     group.add_argument(
-        "--store-audio", action="store_true", help="keep the sounds as FLAC beside the codes"
+        "--store-audio", action="store_true", help="store the audio as FLAC beside the codes"
     )
 
 
@@ -93,14 +103,20 @@ def _add_dataset_arguments(group: argparse._ArgumentGroup) -> None:
         type=_splits,
         default=defaults.splits,
         metavar="NAME=WEIGHT,...",
-        help="by track, keyed by content",
+        help="splits of the tracks, chosen by their content",
     )
-    group.add_argument("--clips-per-shard", type=int, default=defaults.clips_per_shard)
+    group.add_argument(
+        "--clips-per-shard",
+        type=int,
+        default=defaults.clips_per_shard,
+        help="about how many clips a shard holds",
+    )
     group.add_argument(
         "--formats",
         type=lambda text: tuple(text.split(",")),
         default=defaults.formats,
         metavar=",".join(FORMATS),
+        help="formats of the shards",
     )
 
 
@@ -133,7 +149,7 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
         window=LoudnessWindow(seconds=args.window_seconds, kind=args.window_kind),
         encode_filter=encode_filter,
         store_audio=args.store_audio,
-        device=args.device or ("cuda" if getattr(args, "gpu", "") else EncodeRecipe.device),
+        device=device_from(args),
         dtype=args.dtype,
         batch_clips=args.batch_clips,
     )

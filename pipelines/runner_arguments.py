@@ -1,15 +1,14 @@
-"""The command-line form of where a job runs."""
+"""The flags that say where a job runs."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from singsong.runners.dataflow import DataflowOptions
-from singsong.runners.explain import ExplainedRunner
+from singsong.runners.explained_runner import ExplainedRunner
 from singsong.runners.job import RunnerOptions
 from singsong.runners.local import LocalOptions
 from singsong.runners.spark import SparkOptions
@@ -23,29 +22,34 @@ _BEAM_ARGS = "beam_args"
 
 
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--runner`, `--explain` and a flag for each field of the options of each runner."""
-    parser.add_argument("--runner", choices=tuple(RUNNERS), default="local")
+    """Adds `--runner`, `--explain` and a flag for each field of the options of each runner.
+
+    What follows `--` on the command line then becomes `beam_args`, see `singsong.commands.cli`.
+    """
+    parser.set_defaults(beam_args=())
     parser.add_argument(
-        "--explain", action="store_true", help="print the plan of the job, and run nothing"
+        "--runner", choices=tuple(RUNNERS), default="local", help="where the job runs"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="print the plan of the job instead of running it"
     )
     added = set()
     for name, options in RUNNERS.items():
-        group = parser.add_argument_group(f"--runner {name}", "what follows -- goes to Beam")
+        group = parser.add_argument_group(f"--runner {name}", "Beam gets what follows --")
         for field in _flags(options):
             if field.name not in added:
                 _add_flag(group, field)
             added.add(field.name)
 
 
-def parse_arguments(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None
-) -> argparse.Namespace:
-    """Returns the parsed flags, strictly before `--`, and in `beam_args` what follows it."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    args = parser.parse_args(arguments[:end])
-    args.beam_args = arguments[end + 1 :]
-    return args
+def add_device_argument(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds `--device`, see `device_from`."""
+    group.add_argument("--device", help='"cpu" or "cuda"; cuda with --gpu, else cpu, by default')
+
+
+def device_from(args: argparse.Namespace) -> str:
+    """Returns where the networks run: as `--device` says, or on the GPU that `--gpu` asks for."""
+    return args.device or ("cuda" if getattr(args, "gpu", "") else "cpu")
 
 
 def runner_options_from(args: argparse.Namespace) -> RunnerOptions:

@@ -1,27 +1,14 @@
-"""Runs a pipeline on Google Cloud Dataflow: checks first, then submits, then waits or leaves."""
+"""How a job uses Google Cloud Dataflow. No Beam, so that the command line answers at once."""
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from google.api_core.exceptions import GoogleAPICallError
-from google.auth.exceptions import GoogleAuthError
-
-from singsong.runners.dataflow_watch import JobWatch
-from singsong.runners.errors import JobFailedError, JobStoppedError
 from singsong.runners.gpus import GPU_TYPES, accelerator_hint
-from singsong.runners.job import Job, Outcome, counters_of, first_cause
-from singsong.runners.preflight import check_bucket, check_device, check_image, check_reachable
+from singsong.runners.job import Job, Outcome
 
-_DONE = "JOB_STATE_DONE"
 _LABEL_KEY = r"[a-z][-_a-z0-9]{0,62}"
 _LABEL_VALUE = r"[-_a-z0-9]{0,63}"
 _JOB_NAME = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -44,7 +31,7 @@ class DataflowOptions:
     Attributes:
         project: Id of the Google Cloud project that pays.
         region: Where the workers are.
-        temp: A gs:// folder for what is staged, in a bucket of that region.
+        temp: A gs:// folder for staged files, in a bucket of that region.
         image: The container image of the workers.
         gpu: A key of `runners.gpus.GPU_TYPES`, for the workers that encode; empty for none.
         gpu_machine_type: Machine of the workers that encode; empty takes one that carries the GPU.
@@ -54,12 +41,12 @@ class DataflowOptions:
         worker_threads: Tracks at a time on each worker.
         labels: Labels of the job for the bill, as NAME=VALUE,...
         job_name: Name of the job; empty makes one of the command and the time.
-        service_account: Who the workers are; empty takes the project's default.
-        subnetwork: Where the workers' network cards are; empty takes the default network.
+        service_account: The workers' service account; empty takes the project's default.
+        subnetwork: The workers' subnetwork; empty takes the default network.
         template: Where to write the job instead of running it: a file or gs:// URL.
         detach: Whether to leave once the job is submitted.
         dry_run: Whether to stop before submitting, and print the request.
-        skip_image_check: Whether to submit without a look at what the image holds.
+        skip_image_check: Whether to submit without checking what the image holds.
         beam_args: Passed on to Beam.
 
     Raises:
@@ -67,26 +54,32 @@ class DataflowOptions:
     """
 
     project: str = field(default="", metadata={"help": "id of the project that pays"})
-    region: str = field(default="", metadata={"help": "where the workers are"})
-    temp: str = field(default="", metadata={"help": "gs:// folder for what is staged"})
+    region: str = field(default="", metadata={"help": "region of the workers"})
+    temp: str = field(default="", metadata={"help": "gs:// folder for staged files"})
     image: str = field(default="", metadata={"help": "container image of the workers"})
     gpu: str = field(
-        default="", metadata={"help": f"for the workers that encode: {', '.join(GPU_TYPES)}"}
+        default="", metadata={"help": f"GPU of the workers that encode: {', '.join(GPU_TYPES)}"}
     )
     gpu_machine_type: str = field(default="", metadata={"help": "machine that carries the GPU"})
-    machine_type: str = field(default="n2-standard-4", metadata={"help": "all other workers"})
-    disk_gb: int = field(default=100, metadata={"help": "of each worker"})
+    machine_type: str = field(
+        default="n2-standard-4", metadata={"help": "machine of all other workers"}
+    )
+    disk_gb: int = field(default=100, metadata={"help": "disk of each worker, GB"})
     max_workers: int = field(default=10, metadata={"help": "the most workers at a time"})
     worker_threads: int = field(default=4, metadata={"help": "tracks at a time on each worker"})
     labels: str = field(default="", metadata={"help": "NAME=VALUE,... for the bill"})
-    job_name: str = field(default="", metadata={"help": "made of command and time if not given"})
-    service_account: str = field(default="", metadata={"help": "who the workers are"})
+    job_name: str = field(default="", metadata={"help": "made from command and time by default"})
+    service_account: str = field(default="", metadata={"help": "the workers' service account"})
     subnetwork: str = field(default="", metadata={"help": "regions/REGION/subnetworks/NAME"})
-    template: str = field(default="", metadata={"help": "write the job there and do not run it"})
+    template: str = field(
+        default="", metadata={"help": "write the job to this file or URL instead of running it"}
+    )
     detach: bool = field(default=False, metadata={"help": "do not wait for the job"})
-    dry_run: bool = field(default=False, metadata={"help": "print the request, do not send it"})
+    dry_run: bool = field(
+        default=False, metadata={"help": "print the request instead of sending it"}
+    )
     skip_image_check: bool = field(
-        default=False, metadata={"help": "for an image that cannot be read from here"}
+        default=False, metadata={"help": "for an image that this machine cannot read"}
     )
     beam_args: tuple[str, ...] = ()
 
@@ -148,85 +141,10 @@ class DataflowOptions:
         ]
 
     def run(self, job: Job) -> Outcome:
-        """Checks, submits and waits for a job, as the options say.
+        """Checks, submits and waits for a job, see `run_on_dataflow`."""
+        from singsong.runners.dataflow_run import run_on_dataflow
 
-        Ctrl-C while waiting leaves the job running, and says so.
-
-        Raises:
-            ValueError: A check found what would go wrong; nothing was submitted.
-            JobStoppedError: Ctrl-C before the job was submitted.
-            JobFailedError: Dataflow refused the job, or it failed or was cancelled.
-        """
-        try:
-            self.check(job)
-            if self.dry_run:
-                print(_request_of(job, self._named(job)))
-                return Outcome(finished=False)
-            result = _submit(job, self._named(job))
-        except KeyboardInterrupt:
-            raise JobStoppedError("stopped before the job was submitted") from None
-        if self.template:
-            print(f"wrote the job to {self.template}; nothing runs")
-            return Outcome(finished=False)
-        job_id = result.job_id()
-        print(f"job {job_id}\n{self.console_url(job_id)}", flush=True)
-        if self.detach:
-            print(self._how_to_follow(job_id))
-            return Outcome(finished=False)
-        return self._wait(result)
-
-    def check(self, job: Job) -> None:
-        """Checks what can be known before a job runs.
-
-        Raises:
-            ValueError: Something would go wrong.
-        """
-        check_device(job.device, self.gpu)
-        check_reachable(job.reads, job.writes)
-        if self.skip_image_check:
-            print(f"not checked: whether {self.image} holds our code and the job's weights")
-        else:
-            check_image(self.image, weights=job.weights)
-        for url in dict.fromkeys([self.temp, *job.writes.values()]):
-            check_bucket(url, region=self.region)
-
-    def console_url(self, job_id: str) -> str:
-        """Returns the page that shows a job."""
-        return (
-            f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{job_id}"
-            f"?project={self.project}"
-        )
-
-    def _named(self, job: Job) -> list[str]:
-        """What a person passes after `--` comes last, and wins."""
-        now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        return [f"--job_name=singsong-{job.name}-{now}", *self.beam_options()]
-
-    def _wait(self, result: Any) -> Outcome:
-        job_id = result.job_id()
-        watch = JobWatch(client=result._runner.dataflow_client, job_id=job_id, tell=print)
-        try:
-            state = watch.wait()
-        except KeyboardInterrupt:
-            print(f"\nThe job goes on without us.\n{self._how_to_follow(job_id)}")
-            return Outcome(finished=False)
-        except GoogleAPICallError as error:
-            raise JobFailedError(
-                f"lost sight of the job ({error.message}), and it may go on. "
-                f"{self._how_to_follow(job_id)}"
-            ) from error
-        if state != _DONE:
-            ended = state.removeprefix("JOB_STATE_").lower()
-            reason = first_cause(RuntimeError(watch.last_error or "the service gave no reason"))
-            raise JobFailedError(f"the job {ended}: {reason}; see {self.console_url(job_id)}")
-        return Outcome(counters=counters_of(result))
-
-    def _how_to_follow(self, job_id: str) -> str:
-        place = f"--project {self.project} --region {self.region}"
-        return (
-            f"watch it: gcloud dataflow jobs show {job_id} {place}\n"
-            f"stop it:  gcloud dataflow jobs cancel {job_id} {place}"
-        )
+        return run_on_dataflow(job, options=self)
 
     def _label_pairs(self) -> list[tuple[str, str]]:
         pairs = []
@@ -239,37 +157,3 @@ class DataflowOptions:
                 )
             pairs.append((key, value))
         return pairs
-
-
-def _submit(job: Job, arguments: list[str]) -> Any:
-    """Builds a job, gives it to Dataflow and returns Beam's result.
-
-    Raises:
-        JobFailedError: The service refused it, or does not know who asks.
-    """
-    from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
-
-    pipeline = beam.Pipeline(options=PipelineOptions(arguments))
-    job.build(pipeline, None)
-    try:
-        return pipeline.run()
-    except DataflowJobAlreadyExistsError as error:
-        raise JobFailedError(str(error)) from error
-    except GoogleAPICallError as error:
-        raise JobFailedError(f"Dataflow refused the job: {error.message}") from error
-    except GoogleAuthError as error:
-        raise JobFailedError(
-            f"no credentials ({error}): run `gcloud auth application-default login`"
-        ) from error
-
-
-def _request_of(job: Job, arguments: list[str]) -> str:
-    """Returns the body of the request that would create a job, as JSON.
-
-    Beam makes it when it writes a template; the pipeline itself is staged below `temp`.
-    """
-    with tempfile.TemporaryDirectory(prefix="singsong-") as folder:
-        path = os.path.join(folder, "request.json")
-        _submit(job, [*arguments, f"--template_location={path}"])
-        with open(path, encoding="utf-8") as file:
-            return file.read()

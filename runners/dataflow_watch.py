@@ -1,4 +1,4 @@
-"""Waits for a Dataflow job and tells what it says."""
+"""Waits for a Dataflow job and reports its messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-RUNS_ON = (
+RUNNING_STATES = (
     "JOB_STATE_UNKNOWN",
     "JOB_STATE_PENDING",
     "JOB_STATE_QUEUED",
@@ -21,7 +21,7 @@ RUNS_ON = (
 _LEAST_IMPORTANCE = "JOB_MESSAGE_BASIC"
 _ERROR = "JOB_MESSAGE_ERROR"
 _POLL_S = 5.0
-_LAST_WORDS_S = 60.0
+_REASON_WITHIN_S = 60.0
 
 
 @dataclass
@@ -31,16 +31,16 @@ class JobWatch:
     Attributes:
         client: Beam's client of the service.
         job_id: Which job.
-        tell: Takes each line for the person who waits.
-        last_error: What the service last said was wrong.
+        report: Takes each line for the user.
+        last_error: The last error that the service reported.
     """
 
     client: Any
     job_id: str
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     last_error: str = ""
     _since: Any = None
-    _told: set[str] = field(default_factory=set)
+    _reported: set[str] = field(default_factory=set)
 
     def wait(self) -> str:
         """Returns the state in which the job ended, once the reason of a failure is known."""
@@ -48,33 +48,33 @@ class JobWatch:
         while True:
             now = self._state()
             if now != state:
-                self.tell(f"{now.removeprefix('JOB_STATE_').lower()}")
+                self.report(f"{now.removeprefix('JOB_STATE_').lower()}")
                 state = now
-            self._tell_messages()
-            if state not in RUNS_ON:
+            self._report_messages()
+            if state not in RUNNING_STATES:
                 break
             time.sleep(_POLL_S)
         if state == "JOB_STATE_FAILED":
-            self._hear_last_words()
+            self._wait_for_the_reason()
         return state
 
     def _state(self) -> str:
         name: str = self.client.get_job(self.job_id).current_state.name
         return name
 
-    def _hear_last_words(self) -> None:
-        """The service tells why a job failed up to half a minute after it did."""
-        until = time.monotonic() + _LAST_WORDS_S
+    def _wait_for_the_reason(self) -> None:
+        """The service reports why a job failed up to half a minute after it did."""
+        until = time.monotonic() + _REASON_WITHIN_S
         while not self.last_error and time.monotonic() < until:
             time.sleep(_POLL_S)
-            self._tell_messages()
+            self._report_messages()
 
-    def _tell_messages(self) -> None:
+    def _report_messages(self) -> None:
         for message in self._new_messages():
             importance = message.message_importance.name
             kind = importance.removeprefix("JOB_MESSAGE_").lower()
             text = message.message_text
-            self.tell(f"{kind}: {text}")
+            self.report(f"{kind}: {text}")
             # A worker's traceback says more than that its work item failed four times.
             if importance == _ERROR and ("Traceback" in text or "Traceback" not in self.last_error):
                 self.last_error = text
@@ -89,8 +89,8 @@ class JobWatch:
                 minimum_importance=_LEAST_IMPORTANCE,
             )
             for message in messages:
-                if message.id not in self._told:
-                    self._told.add(message.id)
+                if message.id not in self._reported:
+                    self._reported.add(message.id)
                     self._since = message.time
                     yield message
             if not page:

@@ -1,12 +1,11 @@
 """How a job can end without its work done. No Beam, so that light commands start at once."""
 
-STOPPED_EXIT_CODE = 130
-"""As of a shell whose command was ended by Ctrl-C."""
+from singsong.schemas.errors import SingsongError
 
 
-class JobFailedError(Exception):
+class JobFailedError(SingsongError):
     """The pipeline failed; the message is the cause in one line."""
 
 
 class JobStoppedError(Exception):
-    """The person who waits stopped the pipeline."""
+    """The user interrupted the pipeline."""

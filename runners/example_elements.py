@@ -1,4 +1,4 @@
-"""One example of each type that crosses between stages, as large as those of a real corpus."""
+"""One example of each type that crosses between stages, of the size it has in a real corpus."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from apache_beam.utils.windowed_value import PANE_INFO_UNKNOWN, PaneInfo
 from singsong.dataset.manifest import ShardEntry
 from singsong.dataset.shard_writer import ShardSource
 from singsong.schemas.elements import DeadLetter, PartRef, SourceFile, Track, TrackSummary
+from singsong.schemas.errors import CorruptAudioError
 from singsong.schemas.names import part_path, shard_path
 from singsong.transforms.assemble_shards import SelectedTrack
 
@@ -31,7 +32,7 @@ _SUMMARY = TrackSummary(
     seconds=241.7,
     tail_seconds=1.7,
     kept_clips=CLIPS_PER_TRACK - 4,
-    dropped_clips=(("quiet_instrumental", 4),),
+    dropped_clips=(("instrumental_too_quiet", 4),),
 )
 
 EXAMPLES: dict[Any, Any] = {
@@ -59,7 +60,7 @@ EXAMPLES: dict[Any, Any] = {
     DeadLetter: DeadLetter(
         uri=_URI,
         stage="EncodeTracks",
-        reason="corrupt_audio",
+        reason=CorruptAudioError.reason,
         message="the decoder gave up after 12.3 s of audio: invalid data found",
         track_id=_SHA256,
     ),

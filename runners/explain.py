@@ -1,4 +1,4 @@
-"""Says how a job would run: its fused stages, what crosses between them, hints and Beam's flags."""
+"""How a job would run: its fused stages, what crosses between them, hints and Beam's flags."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints import typehints
 
 from singsong.runners.example_elements import CLIPS_PER_TRACK, EXAMPLES
-from singsong.runners.job import Job, Outcome, RunnerOptions
+from singsong.runners.job import Job
 
 _ENDS = (bundle_processor.DATA_INPUT_URN, bundle_processor.DATA_OUTPUT_URN)
-_KINDS = {b"group": "shuffle", b"materialize": "hand over"}
-# What Beam adds to the name of a step when it takes it apart.
+_KINDS = {b"group": "shuffle", b"materialize": "materialise"}
+# Beam appends these to the name of a step when it expands it.
 _INNER_NAMES = re.compile(
     r"(/((ParDo|Map|FlatMap|MapTuple|CombineGlobally)\(.*|CombinePerKey|Precombine|Merge|UnKey|DoOnce"
     r"|ExtractOutputs|InjectDefault|KeyWithVoid|AddRandomKeys|RemoveRandomKeys|ReshufflePerKey"
@@ -34,10 +34,10 @@ class Crossing:
     """What goes from one stage to others.
 
     Attributes:
-        kind: "shuffle", or "hand over" to a stage that reads it as it is or as a side input.
+        kind: "shuffle", or "materialise" for a stage that reads it unshuffled or as a side input.
         element: The type of the elements.
-        bytes: How many bytes an element as long as those of a real corpus has as it crosses; None
-            where there is no example of the type.
+        bytes: Encoded size of an element of typical length; None where there is no example of the
+            type.
     """
 
     kind: str
@@ -58,36 +58,6 @@ class ExplainedStage:
     steps: tuple[str, ...]
     hints: Mapping[str, str]
     crossings: tuple[Crossing, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExplainedRunner:
-    """Runner options that explain a job instead of running it.
-
-    Attributes:
-        options: What would run it.
-    """
-
-    options: RunnerOptions
-
-    @property
-    def remote(self) -> bool:
-        """As the options say."""
-        return self.options.remote
-
-    @property
-    def encode_hints(self) -> Mapping[str, str]:
-        """As the options say."""
-        return self.options.encode_hints
-
-    def beam_options(self) -> list[str]:
-        """Returns the options as Beam's flags."""
-        return self.options.beam_options()
-
-    def run(self, job: Job) -> Outcome:
-        """Prints the explanation of a job."""
-        print("\n".join(explanation(job.name, explain(job), self.beam_options())))
-        return Outcome(finished=False)
 
 
 def explain(job: Job) -> list[ExplainedStage]:
@@ -123,7 +93,7 @@ def explain(job: Job) -> list[ExplainedStage]:
 
 
 class _ElementTypes:
-    """The types of what flows in a pipeline, before and after it was fused."""
+    """The element types of a pipeline's collections, before and after it was fused."""
 
     def __init__(self, proto: Any, context: Any) -> None:
         self._known = proto.components.pcollections
@@ -133,14 +103,14 @@ class _ElementTypes:
         }
 
     def of(self, name: str, stage: Sequence[Any]) -> Any:
-        """Returns the type of the collection of that name, which a step of the stage gives."""
+        """Returns the element type of a collection that a step of the stage outputs."""
         if name not in self._known:
             (step,) = (step for step in stage if name in step.outputs.values())
             name = self._before_fusing(step.unique_name)
         return self._objects.get_by_id(name).element_type
 
     def _before_fusing(self, step: str) -> str:
-        """What the fuser adds is a flattened input, or what is combined before it is shuffled."""
+        """The fuser adds flattened inputs, and collections combined before their shuffle."""
         whole, _, _ = step.partition("/Transcode/")
         if whole != step:
             return str(next(iter(self._transforms[whole].outputs.values())))
@@ -180,7 +150,7 @@ def example_of(hint: Any) -> Any:
 
 
 def encoded_bytes(element: Any, hint: Any) -> int:
-    """Returns how many bytes an element has between stages, its window and time included."""
+    """Returns the encoded size of an element between stages, with its window and time."""
     coder = coders.WindowedValueCoder(
         coders.registry.get_coder(hint), GlobalWindows().get_window_coder()
     )
@@ -193,7 +163,7 @@ def _type_name(hint: Any) -> str:
 
 
 def explanation(command: str, stages: Sequence[ExplainedStage], flags: Sequence[str]) -> list[str]:
-    """Returns the lines that say how a job would run.
+    """Returns the lines of an explanation.
 
     Args:
         command: The job's name.
@@ -208,7 +178,7 @@ def explanation(command: str, stages: Sequence[ExplainedStage], flags: Sequence[
         lines += [f"      -> {_describe(crossing)}" for crossing in stage.crossings]
     lines += [
         "",
-        f"Bytes are those of an example as it is encoded; a track has {CLIPS_PER_TRACK} clips "
+        f"Bytes are the encoded size of an example element; a track has {CLIPS_PER_TRACK} clips "
         "(4 minutes of 10 s). A clip of audio would be 1,764,000 bytes.",
         "Stages are those of Beam's fuser; a service may fuse more or less, but never across a "
         "shuffle.",
@@ -220,7 +190,7 @@ def explanation(command: str, stages: Sequence[ExplainedStage], flags: Sequence[
 
 
 def _describe(crossing: Crossing) -> str:
-    text = f"{crossing.kind:<10}{crossing.element}"
+    text = f"{crossing.kind:<12}{crossing.element}"
     if crossing.bytes is None:
         return text
     return f"{text}: {crossing.bytes} bytes, {crossing.bytes / CLIPS_PER_TRACK:.1f} a clip"

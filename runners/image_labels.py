@@ -1,11 +1,11 @@
-"""What a worker image says of itself in its labels, so that a wrong one is found before a job.
+"""Labels that describe a worker image, so that a wrong image is found before a job starts.
 
     $ docker build --tag singsong:unlabelled .
     $ echo "FROM singsong:unlabelled" | docker build --tag $IMAGE \
         $(docker run --rm --entrypoint python singsong:unlabelled \
             -m singsong.runners.image_labels) -
 
-prints the labels as flags of `docker build`, as they hold where it runs: best in the image itself.
+prints the labels of the machine it runs on as flags of `docker build`: run it in the image itself.
 Arguments are the models whose weights are baked in, as `role=NAME[:SOURCE][,KEY=VALUE...]`; without
 any, those of the default recipe.
 """
@@ -27,10 +27,10 @@ PYTHON_LABEL = "org.singsong.python"
 BEAM_LABEL = "org.singsong.beam"
 WEIGHTS_LABEL = "org.singsong.weights"
 
-_WORKER_ROOMS = (
-    *("schemas", "storage", "audio", "models", "dataset", "training", "generation"),
-    *("transforms", "runners"),
-)
+_ROOT = Path(__file__).resolve().parents[1]
+_NOT_INSTALLED = frozenset({"benchmarks", "docs", "examples", "tests"})
+"""Folders of the repository that the installed package, and so the image, lacks."""
+
 _LOADERS: Mapping[str, Callable[..., Any]] = {
     "acoustic": load_acoustic,
     "semantic": load_semantic,
@@ -39,16 +39,16 @@ _LOADERS: Mapping[str, Callable[..., Any]] = {
 
 
 def software_labels() -> dict[str, str]:
-    """Returns the labels of the code, Python and Beam that run here."""
+    """Returns the labels of the code, Python and Beam of this machine."""
     return {
-        VERSION_LABEL: f"{_package_version()}+{_source_digest()[:12]}",
+        VERSION_LABEL: f"{_package_version()}+{source_digest()[:12]}",
         PYTHON_LABEL: f"{sys.version_info.major}.{sys.version_info.minor}",
         BEAM_LABEL: version("apache-beam"),
     }
 
 
 def format_weights(weights: Iterable[tuple[str, str]]) -> str:
-    """Returns the label of baked-in weights: no character of it means anything to a shell.
+    """Returns the label of baked-in weights, without any character that is special to a shell.
 
     Args:
         weights: Role and hex digest of each model; a role may come more than once.
@@ -70,7 +70,7 @@ def parse_weights(label: str) -> set[tuple[str, str]]:
 
 
 def image_labels(models: Sequence[tuple[str, ModelSpec]]) -> Mapping[str, str]:
-    """Returns the labels of an image that is like this machine.
+    """Returns the labels of an image that holds what this machine holds.
 
     Args:
         models: Role and spec of each model that is baked in; they are loaded for their hashes.
@@ -81,7 +81,7 @@ def image_labels(models: Sequence[tuple[str, ModelSpec]]) -> Mapping[str, str]:
     weights = []
     for role, spec in models:
         if role not in _LOADERS:
-            raise ValueError(f"a role is one of {sorted(_LOADERS)}, found {role!r}")
+            raise ValueError(f"a role must be one of {sorted(_LOADERS)}, found {role!r}")
         model = _LOADERS[role](spec, device="cpu", dtype="float32", batch_clips=1)
         weights.append((role, model.weights_sha256))
     return {**software_labels(), WEIGHTS_LABEL: format_weights(weights)}
@@ -109,13 +109,19 @@ def _package_version() -> str:
         return "from-source"
 
 
-def _source_digest() -> str:
-    """Names the code that workers import: a version number alone does not change with it."""
-    root = Path(__file__).resolve().parent.parent
+def source_digest(root: Path = _ROOT) -> str:
+    """Returns a hex digest of the code of the whole package: a version number may lag behind it.
+
+    Args:
+        root: Folder of the package.
+    """
+    rooms = {path.parent for path in root.glob("*/__init__.py")}
+    files = [*root.glob("__*__.py"), *(path for room in rooms for path in room.rglob("*.py"))]
     digest = hashlib.sha256()
-    for room in _WORKER_ROOMS:
-        for path in sorted((root / room).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
+    for path in sorted(files):
+        name = path.relative_to(root)
+        if name.parts[0] not in _NOT_INSTALLED:
+            digest.update(name.as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

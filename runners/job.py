@@ -1,12 +1,13 @@
-"""What every runner takes and gives back."""
+"""What every runner takes and returns. No Beam, so that the command line answers at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import apache_beam as beam
+if TYPE_CHECKING:
+    import apache_beam as beam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        finished: Whether its work is done; a job that was only submitted goes on without us.
+        finished: Whether its work is done; a job that was only submitted runs on.
         counters: Beam's counters by name.
     """
 
@@ -51,8 +52,8 @@ class Outcome:
 class RunnerOptions(Protocol):
     """What the options of each runner have.
 
-    They are small and strict frozen dataclasses. Each field but `beam_args` is a flag of that name,
-    whose metadata may hold "help" and "choices".
+    They are small frozen dataclasses that check themselves and import no Beam. Each field but
+    `beam_args` is a flag of that name, whose metadata may hold "help" and "choices".
     """
 
     @property
@@ -67,7 +68,7 @@ class RunnerOptions(Protocol):
         """Returns these options as Beam's flags."""
 
     def run(self, job: Job) -> Outcome:
-        """Runs a job, shows how far it is, and returns how it ended.
+        """Runs a job, shows its progress and returns how it ended.
 
         Raises:
             JobStoppedError: Ctrl-C.
@@ -87,8 +88,8 @@ def counters_of(result: beam.runners.runner.PipelineResult) -> dict[str, int]:
 def first_cause(error: BaseException) -> str:
     """Returns the first line that says what went wrong; Beam wraps it in tracebacks."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if _names_an_error(line)]
-    text = (told or lines or [type(error).__name__])[-1 if told else 0]
+    errors = [line for line in lines if _names_an_error(line)]
+    text = (errors or lines or [type(error).__name__])[-1 if errors else 0]
     return text.partition(" [while running")[0].removeprefix("RuntimeError: ")
 
 

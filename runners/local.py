@@ -1,8 +1,4 @@
-"""Runs a pipeline on this machine, shows how far it is, and stops cleanly.
-
-The engine is Beam's `FnApiRunner`, by that name: `DirectRunner` first tries to download another
-engine, so that two machines would not run the same.
-"""
+"""How a job uses this machine. No Beam, so that the command line answers at once."""
 
 from __future__ import annotations
 
@@ -10,14 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-
 from singsong.models.allocator import keep_freed_memory
-from singsong.runners.job import Job, Outcome, counters_of
-from singsong.runners.progress_bar import progress_bar_of
-from singsong.runners.terminal import attended
+from singsong.runners.job import Job, Outcome
 
 MODES = ("in_memory", "multi_threading", "multi_processing")
 
@@ -27,7 +17,7 @@ class LocalOptions:
     """How to use this machine.
 
     Attributes:
-        workers: How many tracks are encoded at once; 0 takes one per core.
+        workers: How many tracks are processed at once; 0 takes one per core.
         mode: "in_memory" for debugging (one worker, real exceptions), "multi_threading" or
             "multi_processing".
         beam_args: Passed on to Beam.
@@ -36,8 +26,10 @@ class LocalOptions:
         ValueError: An option is outside its range.
     """
 
-    workers: int = field(default=0, metadata={"help": "0 takes one per core"})
-    mode: str = field(default="multi_threading", metadata={"choices": MODES})
+    workers: int = field(default=0, metadata={"help": "tracks at a time; 0 takes one per core"})
+    mode: str = field(
+        default="multi_threading", metadata={"choices": MODES, "help": "how Beam runs the workers"}
+    )
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,33 +65,18 @@ class LocalOptions:
 
     def run(self, job: Job) -> Outcome:
         """Runs a job on this machine, see `run_locally`."""
+        from singsong.runners.local_run import run_locally
+
         return run_locally(job, options=self)
 
 
 def set_up_process() -> None:
     """Prepares a process that runs models, before the first one is loaded.
 
-    Each worker computes on one thread: workers are what uses the cores, and sums that are split
-    over another number of threads come out with other last bits, and then with other codes.
+    Each worker computes on one thread: the workers keep the cores busy, and a sum that is split
+    over another number of threads differs in its last bits, and then the codes differ.
     """
     import torch
 
     keep_freed_memory()
     torch.set_num_threads(1)
-
-
-def run_locally(job: Job, *, options: LocalOptions) -> Outcome:
-    """Builds and runs a job, shows how far it is, and returns how it ended.
-
-    Raises:
-        JobStoppedError: Ctrl-C.
-        JobFailedError: A step failed for good.
-    """
-    with attended(progress_bar_of(job)) as folder:
-        pipeline = beam.Pipeline(
-            runner=FnApiRunner(), options=PipelineOptions(options.beam_options())
-        )
-        job.build(pipeline, str(folder))
-        result = pipeline.run()
-        result.wait_until_finish()
-        return Outcome(counters=counters_of(result))

@@ -1,4 +1,4 @@
-"""What is checked before a job is submitted: each error here would otherwise cost worker hours."""
+"""Checks before a job is submitted: each error here would otherwise cost worker hours."""
 
 from __future__ import annotations
 
@@ -34,33 +34,33 @@ _CHECKED_LABELS = {
 
 
 def check_reachable(reads: tuple[str, ...], writes: Mapping[str, str]) -> None:
-    """Checks that no place is on this machine, where other machines do not see it.
+    """Checks that no place is on this machine, where workers cannot reach it.
 
     Args:
         reads: What the workers read.
         writes: Flag and URL of each place that they write to.
 
     Raises:
-        ValueError: One is.
+        ValueError: A place is on this machine.
     """
     places = [*(("input", url) for url in reads), *writes.items()]
     for what, url in places:
         if storage.is_local(url):
             raise ValueError(
-                f"{what} {url} is on this machine, and the workers do not see it: "
+                f"{what} {url} is on this machine, where the workers cannot reach it: "
                 "give a URL such as gs://BUCKET/FOLDER"
             )
 
 
 def check_device(device: str, gpu: str) -> None:
-    """Checks that a GPU is there if and only if the networks run on it.
+    """Checks that the workers have a GPU if and only if the networks run on it.
 
     Args:
         device: Where the workers' networks run.
         gpu: The GPU that the workers have; empty for none.
 
     Raises:
-        ValueError: It would be paid for and not used, or is missing.
+        ValueError: A GPU would be paid for and not used, or is missing.
     """
     if gpu and device == "cpu":
         raise ValueError(f"--gpu {gpu} would be paid for and not used: pass --device cuda with it")
@@ -71,16 +71,16 @@ def check_device(device: str, gpu: str) -> None:
 
 
 def check_bucket(url: str, *, region: str) -> None:
-    """Checks that a bucket is there, near the workers, and can be written.
+    """Checks that a bucket exists, is near the workers and can be written.
 
     A tiny object is put below the URL and removed again.
 
     Args:
-        url: A gs:// URL, of which the workers write what lies below; others are not checked.
+        url: A gs:// URL that the workers write below; other URLs are not checked.
         region: Where the workers are.
 
     Raises:
-        ValueError: It is not so.
+        ValueError: The bucket is missing, far away or not writable.
     """
     if not url.startswith("gs://"):
         return
@@ -103,7 +103,7 @@ def _bucket_facts(bucket: str) -> Mapping[str, Any]:
         facts: Mapping[str, Any] = fs.info(path)
     except FileNotFoundError:
         raise ValueError(
-            f"there is no bucket gs://{bucket}, or you may not see it: create it with "
+            f"there is no bucket gs://{bucket}, or you may not access it: create it with "
             f"`gcloud storage buckets create gs://{bucket}`"
         ) from None
     except OSError as error:
@@ -142,14 +142,14 @@ def is_near(facts: Mapping[str, Any], *, region: str) -> bool:
 
 
 def check_image(image: str, *, weights: Mapping[str, str]) -> None:
-    """Checks that an image holds our code, its Python and Beam, and the models of the job.
+    """Checks that an image holds this code, Python, Beam and the models of the job.
 
     Args:
         image: Its name.
         weights: Hex digest of the weights of each model of the job, by role.
 
     Raises:
-        ValueError: It does not, or cannot be read.
+        ValueError: The image differs, or cannot be read.
     """
     labels = read_image_labels(image)
     if VERSION_LABEL not in labels:

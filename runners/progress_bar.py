@@ -1,4 +1,4 @@
-"""The bar a person looks at while a job runs on this machine."""
+"""The progress bar of a job on this machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tqdm import tqdm
 from singsong.runners.job import Job
 from singsong.transforms.progress import Progress, ProgressReader
 
-_LOOK_EVERY_S = 0.5
+_POLL_S = 0.5
 
 
-class _PatientFile(io.FileIO):
-    """Takes what nobody reads any more: tqdm waits for ever after a write that failed."""
+class _UnbreakableFile(io.FileIO):
+    """Ignores failed writes: after one, tqdm would wait for ever to close its bar."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -30,9 +30,9 @@ class _PatientFile(io.FileIO):
 
 
 def open_terminal() -> TextIO:
-    """Returns a copy of stderr; the runners turn stderr itself away from the terminal."""
+    """Returns a copy of stderr; the runners redirect stderr itself to a file."""
     return io.TextIOWrapper(
-        io.BufferedWriter(_PatientFile(os.dup(2), "w")), encoding="utf-8", errors="replace"
+        io.BufferedWriter(_UnbreakableFile(os.dup(2), "w")), encoding="utf-8", errors="replace"
     )
 
 
@@ -70,7 +70,7 @@ class ProgressBar:
         self._terminal.close()
 
     def _watch(self) -> None:
-        while not self._done.wait(_LOOK_EVERY_S):
+        while not self._done.wait(_POLL_S):
             self._show(self._reader.read())
 
     def _show(self, progress: Progress) -> None:
@@ -82,7 +82,7 @@ class ProgressBar:
 
 
 def progress_bar_of(job: Job) -> Callable[[Path], ProgressBar]:
-    """Returns what makes the bar of a job from the folder that it reports its progress to."""
+    """Returns a function from the folder that a job reports its progress to, to its bar."""
     return lambda folder: ProgressBar(
         folder, total_tracks=job.total_tracks, total_bytes=job.total_bytes
     )
@@ -92,7 +92,7 @@ def describe(progress: Progress, *, elapsed_s: float, total_bytes: int) -> str:
     """Returns the figures of the bar.
 
     Args:
-        progress: What the job told.
+        progress: What the job has reported.
         elapsed_s: Seconds since it began.
         total_bytes: Size of all tracks.
 

@@ -1,8 +1,9 @@
-"""Runs a pipeline on Spark, by Beam's portable runner, without Docker.
+"""How a job uses Spark: through Beam's portable runner, without Docker.
 
 On a local master (`local[2]`) Spark runs inside the job server, and the Python steps run as threads
 of this process, as they do with `--runner local`. On a standalone cluster each executor starts the
-command `singsong-worker`, which must be installed on every node.
+command `singsong-worker`, which must be installed on every node. This file imports no Beam, so that
+the command line answers at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,18 +19,11 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import JobServerOptions, PipelineOptions
-
-from singsong.runners.job import Job, Outcome, counters_of
-from singsong.runners.progress_bar import progress_bar_of
-from singsong.runners.spark_job_server import RunnerOn, SparkJobServer, find_jar, find_java
-from singsong.runners.spark_progress import StageBar
-from singsong.runners.terminal import attended
+from singsong.runners.job import Job, Outcome
 
 WORKER_COMMAND = "singsong-worker"
 TASKS_PER_CORE = 8
-"""So that a core that is done early finds another task; one more costs about 10 ms a step."""
+"""A core that finishes early then finds another task; each task costs about 10 ms a step."""
 
 MASTER_UI_PORT = 8080
 _LOCAL = re.compile(r"local(\[(?P<cores>\d+|\*)(,\d+)?\])?")
@@ -50,7 +43,7 @@ class SparkOptions:
     Attributes:
         spark_master: Spark's name of where to run.
         spark_jar: Path or URL of Beam's job server for Spark; empty finds one, see `find_jar`.
-        parallelism: Into how many tasks a step is cut; 0 takes some for each core of the master.
+        parallelism: Into how many tasks a step is split; 0 takes `TASKS_PER_CORE` for each core.
         harness: On a cluster, the command that runs the Python steps on each node; empty takes the
             path that `singsong-worker` has on this machine.
         beam_args: Passed on to Beam.
@@ -95,14 +88,14 @@ class SparkOptions:
 
     @property
     def encode_hints(self) -> Mapping[str, str]:
-        """None: Spark has no use for them, and they would split the stages."""
+        """None: Spark ignores them, and they would split the stages."""
         return {}
 
     def beam_options(self) -> list[str]:
         """Returns these options as Beam's flags; what `beam_args` holds comes last and wins.
 
         Raises:
-            ValueError: The parallelism is to be that of a cluster that does not tell it.
+            ValueError: The parallelism is that of a cluster whose number of cores cannot be read.
         """
         java = [*_QUICK_START, f"-Dspark.default.parallelism={self.parallelism or self._tasks()}"]
         if self.is_local:
@@ -125,6 +118,8 @@ class SparkOptions:
 
     def run(self, job: Job) -> Outcome:
         """Runs a job on Spark, see `run_on_spark`."""
+        from singsong.runners.spark_run import run_on_spark
+
         return run_on_spark(job, options=self)
 
     def _tasks(self) -> int:
@@ -139,7 +134,7 @@ class SparkOptions:
 
 
 def cores_of_cluster(master: str, *, ui_port: int = MASTER_UI_PORT) -> int:
-    """Returns how many cores the workers of a standalone cluster have, as its master's page tells.
+    """Returns how many cores the workers of a standalone cluster have, from its master's page.
 
     Args:
         master: `spark://HOST:PORT`.
@@ -154,42 +149,9 @@ def cores_of_cluster(master: str, *, ui_port: int = MASTER_UI_PORT) -> int:
             cores = int(json.load(answer)["cores"])
     except (URLError, OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"how many cores {master} has cannot be read from {page} ({error}): "
-            f"pass --parallelism, best {TASKS_PER_CORE} times as many"
+            f"cannot read the number of cores of {master} from {page} ({error}): "
+            f"pass --parallelism, best {TASKS_PER_CORE} for each core"
         ) from error
     if not cores:
-        raise ValueError(f"{master} has no worker yet, says {page}")
+        raise ValueError(f"{master} has no worker yet (see {page}): start one first")
     return cores
-
-
-def run_on_spark(job: Job, *, options: SparkOptions) -> Outcome:
-    """Builds and runs a job, shows how far it is, and returns how it ended.
-
-    Raises:
-        ValueError: Java or the job server is missing, or the cluster does not answer.
-        JobStoppedError: Ctrl-C.
-        JobFailedError: A step failed for good, or Spark did.
-    """
-    ui_port = _free_port()
-    beam_options = PipelineOptions(
-        [f"--job_server_jvm_properties=-Dspark.ui.port={ui_port}", *options.beam_options()]
-    )
-    find_java(beam_options)
-    jar = find_jar(options.spark_jar, cache=beam_options.view_as(JobServerOptions).jar_cache_dir)
-    server = SparkJobServer(beam_options, jar=jar)
-    if options.is_local:
-        watched = attended(progress_bar_of(job))
-    else:  # its workers do not see the folder of `attended`: they end with the job server
-        watched = attended(lambda _: StageBar(f"http://localhost:{ui_port}"), stop=server.stop)
-    with watched as folder, server:
-        pipeline = beam.Pipeline(runner=RunnerOn(server), options=beam_options)
-        job.build(pipeline, str(folder) if options.is_local else None)
-        result = pipeline.run()
-        result.wait_until_finish()
-        return Outcome(counters=counters_of(result))
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])

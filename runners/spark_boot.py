@@ -28,7 +28,7 @@ _ENDPOINTS = ("control_endpoint", "logging_endpoint", "status_endpoint")
 
 
 class _WithWorkerId(grpc.UnaryUnaryClientInterceptor):
-    """Adds the header by which the runner knows who asks."""
+    """Adds the header that identifies the worker to the runner."""
 
     def __init__(self, worker_id: str) -> None:
         self._worker_id = worker_id
@@ -68,11 +68,11 @@ def worker_environment(
         given: Addresses from the command line, by name, for those that `info` lacks.
 
     Raises:
-        ValueError: Nothing tells the address of the control service.
+        ValueError: Neither names the address of the control service.
     """
     urls = {name: getattr(info, name).url or given.get(name) or "" for name in _ENDPOINTS}
     if not urls["control_endpoint"]:
-        raise ValueError("control_endpoint is missing: the runner told no address for it")
+        raise ValueError("control_endpoint is missing: the runner sent no address for it")
     return {
         "WORKER_ID": worker_id,
         "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Becomes Beam's worker.
 
     Raises:
-        ValueError: The runner tells no address for the control service.
+        ValueError: The runner sends no address for the control service.
         grpc.RpcError: The provision service does not answer.
     """
     parser = argparse.ArgumentParser(prog="singsong-worker", description=__doc__)

@@ -22,7 +22,7 @@ BUILT_JAR = Path(__file__).resolve().parents[1] / "build/spark/job-server.jar"
 """Where `make spark-jar` puts it."""
 
 _BEAM_TARGET = ":runners:spark:3:job-server:shadowJar"
-_LOOK_EVERY_S = 0.5
+_POLL_S = 0.5
 _STOP_WITHIN_S = 10.0
 
 _LOGGER = logging.getLogger(__name__)
@@ -70,12 +70,12 @@ def find_jar(jar: str, *, cache: str | None = None, built: Path = BUILT_JAR) -> 
 class SparkJobServer(SparkJarJobServer):
     """Beam's job server for Spark, as a process that never outlives this one.
 
-    Use as a context manager. It is in a session of its own, so that Ctrl-C on the terminal does not
-    reach it before the job was told to stop.
+    Use as a context manager. It runs in a session of its own, so that Ctrl-C in the terminal does
+    not end it before the job was asked to stop.
     """
 
     def __init__(self, options: PipelineOptions, *, jar: str) -> None:
-        """Takes what Beam's own takes, and its jar."""
+        """Takes the options of Beam's own server, and its jar."""
         super().__init__(options)
         view = options.view_as(JobServerOptions)
         self._jar = jar
@@ -121,12 +121,12 @@ class SparkJobServer(SparkJarJobServer):
         ready = grpc.channel_ready_future(channel)
         while True:
             try:
-                ready.result(timeout=_LOOK_EVERY_S)
+                ready.result(timeout=_POLL_S)
                 return beam_job_api_pb2_grpc.JobServiceStub(channel)
             except grpc.FutureTimeoutError:
                 if server.poll() is not None:
                     raise RuntimeError(
-                        f"the Spark job server ended with {server.returncode}: {self.last_words()}"
+                        f"the Spark job server ended with {server.returncode}: {self.last_line()}"
                     ) from None
 
     def _start_process(self, command: list[str]) -> subprocess.Popen[bytes]:
@@ -144,7 +144,7 @@ class SparkJobServer(SparkJarJobServer):
             return server
 
     def stop(self) -> None:
-        """Ends the process, and with it its Spark application; twice is no error."""
+        """Ends the process and its Spark application; may be called twice."""
         with self._lock:
             self._stopped = True
             for process in reversed(self._processes):
@@ -157,17 +157,17 @@ class SparkJobServer(SparkJarJobServer):
             self._processes = []
 
     def log(self) -> str:
-        """Returns what the process printed so far."""
+        """Returns what the process has printed so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-    def last_words(self) -> str:
-        """Returns the last line that the process printed and that is no line of a Java trace."""
+    def last_line(self) -> str:
+        """Returns the last printed line that is not part of a Java stack trace."""
         lines = [line for line in self.log().splitlines() if line and not line[0].isspace()]
         return lines[-1] if lines else "it printed nothing"
 
 
 class RunnerOn(SparkRunner):
-    """Beam's Spark runner on a job server of ours."""
+    """Beam's Spark runner on our job server."""
 
     def __init__(self, server: SparkJobServer) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class RunnerOn(SparkRunner):
 
 
 def _end_with_this_process(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-    """Starts a guard that ends a process when this one is gone, even by `kill -9`."""
+    """Starts a guard that ends a process when this one dies, even by `kill -9`."""
     return subprocess.Popen(
         ["sh", "-c", f"cat > /dev/null; kill {process.pid}"],
         stdin=subprocess.PIPE,

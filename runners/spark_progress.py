@@ -1,4 +1,4 @@
-"""The bar a person looks at while a job runs on a Spark cluster: what Spark's own page tells."""
+"""The progress bar of a job on a Spark cluster, read from Spark's own page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from singsong.runners.progress_bar import open_terminal
 
-_LOOK_EVERY_S = 2.0
+_POLL_S = 2.0
 _ANSWER_WITHIN_S = 5.0
 
 
@@ -45,12 +45,12 @@ class StageBar:
         self._terminal.close()
 
     def _watch(self) -> None:
-        while not self._done.wait(_LOOK_EVERY_S):
+        while not self._done.wait(_POLL_S):
             try:
-                told = f"{describe(self._stages())}; see {self._page}"
+                progress = f"{describe(self._stages())}; see {self._page}"
             except (URLError, OSError, ValueError):
-                continue  # Spark has not started its page yet, or has closed it
-            self._bar.set_description_str(told)
+                continue  # Spark serves its page only while the application runs
+            self._bar.set_description_str(progress)
 
     def _stages(self) -> list[dict[str, Any]]:
         applications = self._ask("applications")
@@ -65,7 +65,7 @@ class StageBar:
 
 
 def describe(stages: Sequence[Mapping[str, Any]]) -> str:
-    """Returns how far an application is.
+    """Returns the progress of an application.
 
     Args:
         stages: Its stages, as Spark's page lists them.

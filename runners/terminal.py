@@ -1,4 +1,4 @@
-"""What the person who waits sees of a job, and how they stop it: the same for every runner."""
+"""What a user sees of a running job and how they interrupt it: the same for every runner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from pathlib import Path
 
-from singsong.runners.errors import STOPPED_EXIT_CODE, JobFailedError, JobStoppedError
+from singsong.runners.errors import JobFailedError, JobStoppedError
+from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import first_cause
 from singsong.transforms.progress import STOP_NAME
 
@@ -24,20 +25,20 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @contextmanager
-def attended(
+def monitored_run(
     watch: Callable[[Path], AbstractContextManager[object]],
     *,
     stop: Callable[[], None] = lambda: None,
 ) -> Iterator[Path]:
-    """Yields a scratch folder for the progress of a job, and tells in one line how the job failed.
+    """Yields a scratch folder for the progress of a job, and turns its failure into one line.
 
-    Beam prints the traceback of each failing worker; here the first cause is told instead, and the
-    tracebacks are logged for `singsong --debug`. The first Ctrl-C leaves the file `STOP_NAME` in
-    the folder, which workers of this machine heed at their next clip; the second ends at once.
+    Beam prints the traceback of each failing worker; this raises the first cause instead, and logs
+    the tracebacks for `singsong --debug`. The first Ctrl-C creates the file `STOP_NAME` in the
+    folder: workers of this machine stop at their next clip. The second ends the process at once.
 
     Args:
-        watch: Returns what shows the progress that the folder tells, until it is closed.
-        stop: Called at the first Ctrl-C, from another thread; for workers that do not see the
+        watch: Takes the folder and returns the context that shows the progress.
+        stop: Called at the first Ctrl-C, from another thread; for workers that cannot see the
             folder.
 
     Raises:
@@ -45,20 +46,20 @@ def attended(
         JobFailedError: What runs in the context failed.
     """
     folder = Path(tempfile.mkdtemp(prefix="singsong-progress-"))
-    complaints = folder / "stderr.txt"
+    worker_errors = folder / "stderr.txt"
 
-    def tell_to_stop() -> None:
+    def request_stop() -> None:
         (folder / STOP_NAME).touch()
         stop()
 
     try:
-        with _calling_on_interrupt(tell_to_stop), watch(folder), _stderr_to(complaints):
+        with _calling_on_interrupt(request_stop), watch(folder), _stderr_to(worker_errors):
             yield folder
     except Exception as error:
         if (folder / STOP_NAME).exists():
             raise JobStoppedError("stopped") from None
         _LOGGER.debug(
-            "the pipeline failed: %s", complaints.read_text(errors="replace"), exc_info=True
+            "the pipeline failed: %s", worker_errors.read_text(errors="replace"), exc_info=True
         )
         raise JobFailedError(first_cause(error)) from error
     finally:
@@ -67,7 +68,7 @@ def attended(
 
 @contextmanager
 def _stderr_to(path: Path) -> Iterator[None]:
-    """Sends what this process, its C libraries and its children print as errors to a file."""
+    """Redirects the stderr of this process, its C libraries and its children to a file."""
     sys.stderr.flush()
     terminal = os.dup(_STDERR)
     with path.open("w", encoding="utf-8") as file, redirect_stderr(file):
@@ -81,20 +82,20 @@ def _stderr_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _calling_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Lets the first Ctrl-C call a function, the second end at once.
+    """Calls a function at the first Ctrl-C, and ends the process at the second.
 
-    A terminal sends Ctrl-C to worker processes too, and Beam waits for ever for one that died of
-    it. They inherit the mask of the thread that starts them, so that they do not hear it; here a
-    thread that was started before the mask does.
+    A terminal sends Ctrl-C to worker processes too, and Beam waits for ever for a worker that it
+    killed. Workers inherit the signal mask of the thread that starts them, so SIGINT is blocked
+    here; a thread that was started before the mask was set receives it for this process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ears, mouth = os.pipe()
-    os.set_blocking(mouth, False)
-    listener = threading.Thread(target=_listen, args=(ears, stop), daemon=True)
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    listener = threading.Thread(target=_listen, args=(read_fd, stop), daemon=True)
     before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
-    wakeup = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
     listener.start()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -104,17 +105,17 @@ def _calling_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.close(mouth)
+        os.close(write_fd)
         listener.join()
-        os.close(ears)
+        os.close(read_fd)
 
 
-def _listen(ears: int, stop: Callable[[], None]) -> None:
-    told_before = False
-    while told := os.read(ears, 1):
-        if told[0] not in _STOP_SIGNALS:
+def _listen(read_fd: int, stop: Callable[[], None]) -> None:
+    interrupted = False
+    while received := os.read(read_fd, 1):
+        if received[0] not in _STOP_SIGNALS:
             continue
-        if told_before:
-            os._exit(STOPPED_EXIT_CODE)
-        told_before = True
+        if interrupted:
+            os._exit(ExitCode.INTERRUPTED)
+        interrupted = True
         stop()

@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class ClipError(Exception):
+class SingsongError(Exception):
+    """An error whose message tells the user all: the command line prints it without a traceback."""
+
+
+class ClipError(SingsongError):
     """A track or a clip that cannot be used; `reason` is the key it is counted under.
 
     Subclasses name one reason each, so that a reason is written down once.

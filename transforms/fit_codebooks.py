@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -15,69 +15,21 @@ from singsong.audio.clips import ClipCutter
 from singsong.audio.decode import stream_mono
 from singsong.models.fitting import Fitter, load_fitter
 from singsong.models.protocols import FloatArray
-from singsong.schemas.elements import DeadLetter, Track
-from singsong.schemas.errors import ClipError
-from singsong.schemas.geometry import MAX_CODEBOOK_SIZE, clip_samples
+from singsong.schemas.elements import Track
+from singsong.schemas.geometry import clip_samples
 from singsong.schemas.names import clip_id
-from singsong.schemas.recipe import ModelSpec
 from singsong.schemas.records import ENCODED
 from singsong.schemas.seeds import generator
-from singsong.transforms.list_tracks import local_track
+from singsong.transforms.fit_config import FitConfig
+from singsong.transforms.outputs import DEAD_LETTERS, FRAMES, Stage
+from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressLog
+from singsong.transforms.source_files import local_track
 
-FRAMES, DEAD_LETTERS = "frames", "dead_letters"
 
-
-@dataclass(frozen=True, kw_only=True)
-class FitConfig:
-    """What is fitted, and how.
-
-    Attributes:
-        kind: "acoustic" or "semantic".
-        output: The safetensors file to write.
-        scratch: Folder or URL for the drawn frames; every worker must reach it.
-        encoder: Fit a codebook for this encoder instead of a lite model.
-        seed: Of the drawing and of the first codes.
-        clip_seconds: Frames are drawn from clips of this length.
-        frames_per_clip: Most frames drawn from each.
-        max_frames: Most frames fitted; what is too much is left out by a keyed draw.
-        iterations: Rounds of k-means.
-        codes: Size of each codebook. Paper: 3.1 and 3.2.
-        device: Where an encoder runs.
-        progress: Folder of this machine to report progress to.
-        start_process: Called once in each worker.
-
-    Raises:
-        ValueError: A number is not positive, the codes do not fit in uint16, or those of the lite
-            acoustic codec, half of which are the others' negatives, are an odd number.
-    """
-
-    kind: str
-    output: str
-    scratch: str
-    encoder: ModelSpec | None = None
-    seed: int = 0
-    clip_seconds: float = 10.0
-    frames_per_clip: int = 250
-    max_frames: int = 300_000
-    iterations: int = 20
-    codes: int = 1024
-    device: str = "cpu"
-    progress: str | None = None
-    start_process: Callable[[], None] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("clip_seconds", "frames_per_clip", "max_frames", "iterations", "codes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
-        if self.codes > MAX_CODEBOOK_SIZE:
-            raise ValueError(f"codes must be at most {MAX_CODEBOOK_SIZE}, found {self.codes}")
-        if self.kind == "acoustic" and self.codes % 2:
-            raise ValueError(f"codes must be even, found {self.codes}")
-
-    def load_fitter(self) -> Fitter:
-        """Returns what fits the model. Raises as `singsong.models.fitting.load_fitter`."""
-        return load_fitter(self.kind, self.encoder, device=self.device)
+def load_fitter_of(config: FitConfig) -> Fitter:
+    """Returns what fits the model. Raises as `singsong.models.fitting.load_fitter`."""
+    return load_fitter(config.kind, config.encoder, device=config.device)
 
 
 def draw_frames(track: Track, config: FitConfig, fitter: Fitter) -> FloatArray:
@@ -85,7 +37,7 @@ def draw_frames(track: Track, config: FitConfig, fitter: Fitter) -> FloatArray:
 
     Raises:
         ClipError: The track cannot be read or decoded.
-        StoppedError: The person who waits asked the job to stop.
+        StoppedError: The user interrupted the job.
     """
     rate = fitter.sample_rate_hz
     cutter = ClipCutter(clip_samples=clip_samples(config.clip_seconds, rate))
@@ -118,12 +70,12 @@ def fit_to_files(paths: Sequence[str], config: FitConfig) -> dict[str, int]:
     """
     arrays = [_read_frames(path) for path in sorted(paths)]
     if not arrays:
-        raise ValueError("no track gave a frame to fit to")
+        raise ValueError("no track gave a frame to fit to: give more or longer music")
     frames = np.concatenate(arrays)
     if len(frames) > config.max_frames:
         rng = generator(seed=config.seed, purpose="frames to fit", key="")
         frames = frames[np.sort(rng.choice(len(frames), config.max_frames, replace=False))]
-    tensors = config.load_fitter().fit(
+    tensors = load_fitter_of(config).fit(
         frames, seed=config.seed, iterations=config.iterations, codes=config.codes
     )
     storage.put_bytes(config.output, save({k: v.contiguous() for k, v in tensors.items()}))
@@ -135,35 +87,35 @@ def _read_frames(path: str) -> FloatArray:
     return frames
 
 
-class _DrawFrames(beam.DoFn):
-    def __init__(self, config: FitConfig) -> None:
-        self._config = config
-        self._fitter: Fitter | None = None
+@dataclass(frozen=True, kw_only=True)
+class _DrawStep:
+    config: FitConfig
+    stage: str = Stage.DRAW
 
-    def setup(self) -> None:
-        if self._config.start_process is not None:
-            self._config.start_process()
-        self._fitter = self._config.load_fitter()
+    @property
+    def progress(self) -> str | None:
+        return self.config.progress
 
-    def process(self, track: Track) -> Iterator[object]:
-        assert self._fitter is not None
-        progress = ProgressLog(self._config.progress)
-        try:
-            frames = draw_frames(track, self._config, self._fitter)
-        except ClipError as error:
-            progress.track("failed", track.size_bytes)
-            letter = DeadLetter.of_track(
-                error, stage="DrawFrames", uri=track.uri, track_id=track.track_id
-            )
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
-            return
-        progress.track("encoded", track.size_bytes)
-        if len(frames):
-            buffer = io.BytesIO()
-            np.save(buffer, frames)
-            path = storage.join(self._config.scratch, f"{track.track_id}.npy")
-            storage.put_bytes(path, buffer.getvalue())
-            yield path
+    @property
+    def start_process(self) -> Callable[[], None] | None:
+        return self.config.start_process
+
+    def find(self, track: Track) -> None:
+        """Returns None: frames are drawn afresh in each run."""
+
+    def load(self) -> Fitter:
+        return load_fitter_of(self.config)
+
+    def run(self, track: Track, models: Fitter, meter: Meter) -> list[str]:
+        with meter.watch("draw"):
+            frames = draw_frames(track, self.config, models)
+        if not len(frames):
+            return []
+        buffer = io.BytesIO()
+        np.save(buffer, frames)
+        path = storage.join(self.config.scratch, f"{track.track_id}.npy")
+        storage.put_bytes(path, buffer.getvalue())
+        return [path]
 
 
 class FitCodebooks(beam.PTransform):
@@ -179,9 +131,8 @@ class FitCodebooks(beam.PTransform):
 
     def expand(self, tracks: beam.PCollection) -> dict[str, beam.PCollection]:
         """Returns the two outputs."""
-        draw = beam.ParDo(_DrawFrames(self._config)).with_output_types(str, dead_letters=DeadLetter)
-        draw = draw.with_resource_hints(**self._draw_hints)
-        drawn = tracks | "DrawFrames" >> draw.with_outputs(DEAD_LETTERS, main=FRAMES)
+        draw = PerTrack(_DrawStep(config=self._config), output=FRAMES, element=str)
+        drawn = tracks | "DrawFrames" >> draw.with_resource_hints(**self._draw_hints)
         fitted = (
             drawn[FRAMES]
             | "GatherFrames" >> beam.combiners.ToList()

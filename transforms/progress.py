@@ -1,6 +1,6 @@
-"""Progress told through small files, so that it works across threads and processes alike.
+"""Progress reported through small files, so that it works across threads and processes alike.
 
-It is for the eyes of the person who waits: nothing is computed from it.
+It is only for display: nothing is computed from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STOP_NAME = "stop"
 
 
 class StoppedError(Exception):
-    """The person who waits asked the job to stop."""
+    """The user interrupted the job."""
 
 
 class ProgressLog:
@@ -32,35 +32,35 @@ class ProgressLog:
         self.folder = folder
 
     def track(self, outcome: str, size_bytes: int) -> None:
-        """Tells that a track of some size was "encoded", "found" or "failed"."""
-        self._tell({"track": outcome, "bytes": size_bytes})
+        """Reports that a track of some size was "encoded", "found" or "failed"."""
+        self._report({"track": outcome, "bytes": size_bytes})
 
     def clips(
         self, rows: Iterable[Mapping[str, Any]], *, clip_seconds: float
     ) -> Iterator[Mapping[str, Any]]:
-        """Yields the rows of a part and tells of each. Raises as `clip`."""
+        """Yields the rows of a part and reports each. Raises as `clip`."""
         for row in rows:
             self.clip(row["status"], seconds=clip_seconds)
             yield row
 
     def clip(self, status: str, *, seconds: float) -> None:
-        """Tells of one clip.
+        """Reports one clip.
 
         Raises:
-            StoppedError: The person who waits asked the job to stop.
+            StoppedError: The user interrupted the job.
         """
-        self._tell({"clip": status, "seconds": seconds})
+        self._report({"clip": status, "seconds": seconds})
 
     def check_stopped(self) -> None:
-        """Does nothing, unless the job is to stop.
+        """Raises if the job is to stop, and does nothing otherwise.
 
         Raises:
-            StoppedError: The person who waits asked the job to stop.
+            StoppedError: The user interrupted the job.
         """
         if self.folder is not None and os.path.exists(os.path.join(self.folder, STOP_NAME)):
             raise StoppedError("stopped by the user")
 
-    def _tell(self, event: Mapping[str, Any]) -> None:
+    def _report(self, event: Mapping[str, Any]) -> None:
         if self.folder is None:
             return
         self.check_stopped()
@@ -71,7 +71,7 @@ class ProgressLog:
 
 @dataclass
 class Progress:
-    """What a job told so far.
+    """What a job has reported so far.
 
     Attributes:
         tracks: Number of tracks by outcome.
@@ -87,7 +87,7 @@ class Progress:
 
 
 class ProgressReader:
-    """Reads what the threads and processes of a job appended since the last look."""
+    """Reads what the threads and processes of a job have appended since the last read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -95,7 +95,7 @@ class ProgressReader:
         self._progress = Progress()
 
     def read(self) -> Progress:
-        """Returns the sum of all that was told until now."""
+        """Returns the sum of all reports until now."""
         for path in self._folder.glob("*.jsonl"):
             with path.open("rb") as file:
                 file.seek(self._offsets[path])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from singsong.audio.sound_files import FORMATS, check_sound_file, write_sound_file
+from singsong.audio.sound_files import write_sound_file
+from singsong.audio.sound_formats import FORMATS, check_sound_file
 from singsong.schemas.errors import UnwritableAudioError
 
 

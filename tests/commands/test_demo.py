@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from singsong.commands import demo
+from singsong.commands import cli, demo
 from singsong.dataset.manifest import read_manifest
 
 
@@ -12,11 +12,21 @@ from singsong.dataset.manifest import read_manifest
 def test_the_demo_runs_twice_and_encodes_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--folder", str(tmp_path), "--songs", "2", "--seconds", "11", "--steps", "4"]
-    assert demo.main(arguments) == 0
+    arguments = [
+        "demo",
+        "--folder",
+        str(tmp_path),
+        "--songs",
+        "2",
+        "--seconds",
+        "11",
+        "--steps",
+        "4",
+    ]
+    assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "is whole" in printed
-    assert "Where to look" in printed
+    assert "What to look at" in printed
     manifest = read_manifest(str(tmp_path / "dataset"))
     assert manifest.counts["tracks"] == {"listed": 4, "encoded": 4, "duplicate": 0, "failed": {}}
     assert (tmp_path / "listen" / "index.html").exists()
@@ -26,8 +36,8 @@ def test_the_demo_runs_twice_and_encodes_once(
     assert (rate_hz, mix.shape) == (44100, vocals.shape)
     assert np.abs(vocals).max() > 0.1
     assert np.abs(mix - vocals).max() > 0.01
-    assert demo.main(arguments) == 0
-    assert "time of the workers" not in capsys.readouterr().out
+    assert cli.main(arguments) == 0
+    assert "worker time" not in capsys.readouterr().out
     assert read_manifest(str(tmp_path / "dataset")).dataset_digest == manifest.dataset_digest
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from singsong.commands.demo_songs import DemoSongsConfig, main
+from singsong.commands.cli import COMMANDS
+from singsong.commands.demo_songs import DemoSongsConfig
 from singsong.storage.objects import TEMPORARY_PREFIX
 from singsong.synth.score import compose
 from singsong.synth.song import MIX, STEMS, render_song
@@ -17,7 +18,8 @@ ONE_STEP = 1 / 32768
 
 
 def run(folder: Path, *flags: str) -> int:
-    return main(["--output", str(folder), "--seconds", "2", *flags])
+    command = COMMANDS["demo-songs"]
+    return command.load().run(command.parse(["--output", str(folder), "--seconds", "2", *flags]))
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from singsong.commands import cli
-from singsong.commands.train import main
 from singsong.training.checkpoints import find_model, list_checkpoints
 from singsong.training.train import Trainer, TrainingError
 from singsong.training.train_config import TrainConfig
@@ -94,17 +93,18 @@ def test_a_failure_is_one_sentence(
 
 
 def test_flags_are_strict_and_have_the_defaults_of_the_config(
-    capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     seen = []
     monkeypatch.setattr(
         "singsong.commands.train.run", lambda config, *, resume: seen.append(config) or 0
     )
+    places = ["--data", str(data), "--output", str(tmp_path)]
     for stage in ("accompaniment", "fine"):
-        assert main([stage, "--data", "d", "--output", "o"]) == 0
-        assert seen.pop() == TrainConfig(stage=stage, data="d", output="o")
+        assert cli.main(["train", stage, *places]) == 0
+        assert seen.pop() == TrainConfig(stage=stage, data=str(data), output=str(tmp_path))
     flags = ["--clean", "--relative-positions", "--compile", "--gradient-checkpointing"]
-    main(["accompaniment", "--data", "d", "--output", "o", *flags])
+    cli.main(["train", "accompaniment", *places, *flags])
     (config,) = seen
     assert not config.noisy
     assert config.relative_positions
@@ -112,6 +112,6 @@ def test_flags_are_strict_and_have_the_defaults_of_the_config(
     assert config.gradient_checkpointing
     for arguments in (["coarse"], ["fine", "--data", "d"], ["fine", "--clean"]):
         with pytest.raises(SystemExit) as stopped:
-            main(arguments)
+            cli.main(["train", *arguments])
         assert stopped.value.code == 2
     capsys.readouterr()

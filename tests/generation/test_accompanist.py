@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singsong.generation.accompanist import Accompanist, Sampling
+from singsong.generation.accompanist import Accompanist
+from singsong.generation.sampling_config import Sampling
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from tests.support.accompanying import lite_provenance, save_accompaniment, save_fine
 

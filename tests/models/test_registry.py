@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from singsong.models import registry
+from singsong.models import loaded, registry
 from singsong.models.dac import DacCodec
 from singsong.models.htdemucs import DemucsSeparator
 from singsong.models.registry import load_acoustic, load_semantic, load_separator, load_ssl_features
@@ -31,7 +31,7 @@ WHERE: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_clips": 1}
 
 @pytest.fixture(autouse=True)
 def empty_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_LOADED", {})
+    monkeypatch.setattr(loaded, "_LOADED", {})
 
 
 def test_each_name_gives_its_adapter(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import singsong.pipelines.prepare
-import singsong.transforms.encode_track
+import singsong.models.bundle
+import singsong.transforms.encode_tracks
 from singsong.commands import cli
 from tests.support.fakes import fake_models
 
@@ -16,8 +16,8 @@ Prepare = Callable[..., int]
 def use_fakes(patch: pytest.MonkeyPatch) -> None:
     """Puts small models in the place of those a recipe names."""
     load = lambda recipe: fake_models(separated=recipe.separator is not None)  # noqa: E731
-    patch.setattr(singsong.pipelines.prepare, "load_models", load)
-    patch.setattr(singsong.transforms.encode_track, "load_models", load)
+    patch.setattr(singsong.models.bundle, "load_models", load)
+    patch.setattr(singsong.transforms.encode_tracks, "load_models", load)
 
 
 def arguments(*inputs: object, output: object) -> list[str]:

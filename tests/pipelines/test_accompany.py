@@ -12,16 +12,11 @@ import soundfile
 
 import singsong.pipelines.accompany
 from singsong.commands import cli
-from singsong.generation.accompanist import Sampling
+from singsong.generation.sampling_config import Sampling
 from singsong.pipelines.runner_arguments import parse_arguments
 from singsong.schemas.elements import Track
-from singsong.transforms.accompany_tracks import (
-    AccompanyConfig,
-    AccompanySink,
-    AccompanyTracks,
-    accompany_file,
-    sound_name,
-)
+from singsong.transforms.accompany_config import AccompanyConfig
+from singsong.transforms.accompany_tracks import AccompanySink, AccompanyTracks, sound_name
 from singsong.transforms.progress import STOP_NAME
 from tests.support.accompanying import save_accompaniment
 
@@ -147,8 +142,8 @@ def test_what_a_format_cannot_hold_is_told_before_anything_is_drawn(
     assert [Path(sound["uri"]).name for sound in report["sounds"]] == ["one.wav"]
     assert [letter["reason"] for letter in report["dead_letters"]] == ["unwritable"]
     capsys.readouterr()
-    nowhere = ("--checkpoint", tmp_path / "nothing", "--output", tmp_path / "mix.mp3")
-    assert accompany(fast, *nowhere) == 1
+    empty = ("--checkpoint", tmp_path, "--output", tmp_path / "mix.mp3")  # cannot be loaded
+    assert accompany(fast, *empty) == 1
     assert "fast.wav: an mp3 holds one or two channels at " in capsys.readouterr().err
 
 
@@ -191,7 +186,7 @@ def test_a_sound_has_a_name_that_a_disk_takes() -> None:
         (("a.wav", "--output", "./a.wav"), "lies in the input a.wav"),
         (("takes", "--output", "takes/mixes"), "lies in the input takes"),
         (("a.wav", "--output", "mix.ogg"), "must end in one of .wav, .flac, .mp3"),
-        (("a.wav", "--output", "mix.wav", "--format", "mp3"), "mix.wav is no mp3"),
+        (("a.wav", "--output", "mix.wav", "--format", "mp3"), "mix.wav is not the mp3 file"),
         (("a.wav", "--output", "mix.wav", "--explain"), "are for a folder as the output"),
         (("a.wav", "--output", "mix.wav", "--workers", "2"), "are for a folder as the output"),
     ],

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-import singsong.transforms.encode_track
+import singsong.transforms.encode_tracks
 from singsong import storage
 from singsong.commands import cli
 from singsong.dataset.manifest import read_manifest
@@ -118,7 +118,7 @@ def test_a_separator_that_does_not_add_up_costs_the_clip(
         return np.where(np.arange(mix.shape[1]) == 5, np.nan, mix * 0.5).astype(np.float32)
 
     models.separator.separate_vocals = half_wrong
-    monkeypatch.setattr(singsong.transforms.encode_track, "load_models", lambda recipe: models)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "load_models", lambda recipe: models)
     write_tones(tmp_path / "music", tracks=1)
     assert prepare(tmp_path / "music") == 0
     assert counts(dataset)["clips"]["failed"] == {"sum_mismatch": 2}
@@ -160,14 +160,14 @@ def test_a_file_that_changes_while_the_job_runs_is_a_dead_letter(
     prepare, tmp_path, dataset, monkeypatch
 ) -> None:
     paths = write_tones(tmp_path / "music", tracks=2)
-    check = singsong.transforms.encode_track.check_content
+    check = singsong.transforms.encode_tracks.check_content
 
     def change_then_check(track, path: str) -> None:
         if path == str(paths[0]):
             soundfile.write(path, tone(1.5, hz=999), RATE)
         check(track, path)
 
-    monkeypatch.setattr(singsong.transforms.encode_track, "check_content", change_then_check)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "check_content", change_then_check)
     assert prepare(tmp_path / "music", flags=("--max-failure-rate", "1")) == 0
     assert counts(dataset)["tracks"]["failed"] == {"content_changed": 1}
 
@@ -185,9 +185,9 @@ def test_retry_runs_only_what_failed(prepare, tmp_path, dataset, monkeypatch, ca
     paths[0].write_bytes(good)
     paths[2].unlink()  # encoded before: its file is not looked at again
     encoded = []
-    encode = singsong.transforms.encode_track.encode_track
+    encode = singsong.transforms.encode_tracks.encode_track
     monkeypatch.setattr(
-        singsong.transforms.encode_track,
+        singsong.transforms.encode_tracks,
         "encode_track",
         lambda track, **rest: (encoded.append(os.path.basename(track.uri)), encode(track, **rest))[
             1

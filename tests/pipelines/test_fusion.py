@@ -37,7 +37,7 @@ def test_encoding_is_one_stage(tmp_path: Path) -> None:
     ]
     assert len(encoding) == 1
     names = [name for name in encoding[0] if name.startswith("EncodeTracks/")]
-    assert names == ["EncodeTracks/EncodeAndWrite/ParDo(_EncodeTrack)"]
+    assert names == ["EncodeTracks/ForEachTrack/ParDo(_ForEachTrack)"]
 
 
 def test_what_crosses_stages_does_not_grow_with_the_audio(
@@ -53,7 +53,7 @@ def test_what_crosses_stages_does_not_grow_with_the_audio(
 
         monkeypatch.setattr(buffer, "append", counting)
     monkeypatch.setattr(
-        "singsong.transforms.encode_track.load_models", lambda recipe: fake_models()
+        "singsong.transforms.encode_tracks.load_models", lambda recipe: fake_models()
     )
     bytes_crossed = []
     for seconds in (2.5, 40.5):

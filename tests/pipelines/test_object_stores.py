@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import singsong.transforms.encode_track
+import singsong.transforms.encode_tracks
 from singsong import storage
 from singsong.commands import cli
 from singsong.dataset.manifest import read_manifest
@@ -83,7 +83,7 @@ def test_a_second_run_encodes_nothing(
     dataset = f"{folder}/dataset/"
     assert prepare(music, output=dataset) == 0
     before = read_manifest(dataset)
-    monkeypatch.setattr(singsong.transforms.encode_track, "encode_track", None)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
     assert prepare(music, output=dataset) == 0
     assert read_manifest(dataset) == before
 
@@ -108,14 +108,14 @@ def test_half_of_the_parts_are_not_made_again(
     assert len(done) == 2
     assert not storage.exists(f"{dataset}/manifest.json")
     calls: Counter[str] = Counter()
-    encode = singsong.transforms.encode_track.encode_track
+    encode = singsong.transforms.encode_tracks.encode_track
 
     def count(track, **settings):
         calls[track.track_id] += 1
         return encode(track, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(singsong.transforms.encode_track, "encode_track", count)
+        patch.setattr(singsong.transforms.encode_tracks, "encode_track", count)
         assert prepare(music, output=dataset) == 0
     assert len(calls) == TRACKS - 2
     assert read_manifest(dataset).dataset_digest == local_digest

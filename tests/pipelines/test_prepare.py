@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import singsong.pipelines.prepare
-import singsong.transforms.encode_track
+import singsong.transforms.encode_tracks
 from singsong import storage
 from singsong.commands import cli
 from singsong.dataset.manifest import Manifest, read_manifest
@@ -101,7 +101,7 @@ def test_a_second_run_encodes_nothing(prepare, tmp_path: Path, monkeypatch, data
     write_tones(tmp_path / "music", tracks=3)
     assert prepare(tmp_path / "music") == 0
     before = read_manifest(str(dataset)).dataset_digest
-    monkeypatch.setattr(singsong.transforms.encode_track, "encode_track", None)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
     assert prepare(tmp_path / "music") == 0
     assert read_manifest(str(dataset)).dataset_digest == before
 
@@ -181,7 +181,7 @@ def test_a_stricter_filter_and_other_shards_cost_no_encoding(
     soundfile.write(tmp_path / "a.wav", audio, RATE)
     assert prepare(tmp_path / "a.wav") == 0
     first = read_manifest(str(dataset)).dataset_digest
-    monkeypatch.setattr(singsong.transforms.encode_track, "encode_track", None)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
     stricter = ("--min-instrumental-db", "-15", "--clips-per-shard", "1")
     assert prepare(tmp_path / "a.wav", flags=stricter) == 1
     assert prepare(tmp_path / "a.wav", flags=(*stricter, "--new-version")) == 0
@@ -203,7 +203,7 @@ def test_encode_dropped_makes_any_later_filter_free(
     soundfile.write(tmp_path / "a.wav", tone(2, hz=300, level=0.01), RATE)
     assert prepare(tmp_path / "a.wav", flags=("--encode-dropped",)) == 0
     assert read_manifest(str(dataset)).counts["clips"]["kept"] == 0
-    monkeypatch.setattr(singsong.transforms.encode_track, "encode_track", None)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
     looser = ("--encode-dropped", "--min-instrumental-db", "-60", "--new-version")
     assert prepare(tmp_path / "a.wav", flags=looser) == 0
     assert read_manifest(str(dataset)).counts["clips"]["kept"] == 2
@@ -293,7 +293,7 @@ def test_parts_can_be_shared_by_datasets(prepare, tmp_path: Path, monkeypatch) -
     write_tones(tmp_path / "music", tracks=2)
     parts = ("--parts", str(tmp_path / "parts"))
     assert prepare(tmp_path / "music", flags=parts) == 0
-    monkeypatch.setattr(singsong.transforms.encode_track, "encode_track", None)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
     other = ("--clips-per-shard", "2", *parts)
     assert prepare(tmp_path / "music", output=tmp_path / "other", flags=other) == 0
     assert verify(tmp_path / "other") == 0
@@ -303,13 +303,13 @@ def test_parts_can_be_shared_by_datasets(prepare, tmp_path: Path, monkeypatch) -
 def test_two_workers_are_dealt_even_loads(prepare, tmp_path: Path, monkeypatch) -> None:
     paths = write_tones(tmp_path / "music", tracks=9, seconds=1)
     loads = Counter[int]()
-    check = singsong.transforms.encode_track.check_content
+    check = singsong.transforms.encode_tracks.check_content
 
     def count(track, path: str) -> None:
         loads[threading.get_ident()] += track.size_bytes
         check(track, path)
 
-    monkeypatch.setattr(singsong.transforms.encode_track, "check_content", count)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "check_content", count)
     flags = ("--mode", "multi_threading", "--workers", "2")
     assert prepare(tmp_path / "music", flags=flags) == 0
     assert len(loads) == 2
@@ -320,7 +320,7 @@ def test_what_follows_two_dashes_goes_to_beam(prepare, tmp_path: Path, monkeypat
     write_tones(tmp_path / "music", tracks=1)
     configs = []
     monkeypatch.setattr(
-        singsong.pipelines.prepare, "run", lambda config: configs.append(config) or 0
+        singsong.pipelines.prepare, "prepare", lambda config: configs.append(config) or 0
     )
     assert prepare(tmp_path / "music", flags=("--", "--direct_num_workers=7", "--x")) == 0
     assert configs[0].runner.beam_args == ("--direct_num_workers=7", "--x")

@@ -12,7 +12,6 @@ from safetensors.numpy import load_file
 
 from singsong.audio.resample import resample
 from singsong.commands import cli
-from singsong.commands.dataset import main as dataset_main
 from singsong.commands.demo import wheel_recordings
 from singsong.dataset.manifest import read_manifest
 from singsong.models.bundle import load_models
@@ -57,7 +56,7 @@ def test_lite_has_the_geometry_of_the_paper(lite: Path) -> None:
         for source in ("vocals", "vocals_noisy", "instrumental"):
             assert len(row[f"{source}_semantic"]) == 125
             assert len(row[f"{source}_acoustic"]) == 250 * 12
-    assert dataset_main(["verify", str(lite)]) == 0
+    assert run("dataset", "verify", lite) == 0
 
 
 def test_the_codes_are_those_of_the_stored_audio(lite: Path) -> None:

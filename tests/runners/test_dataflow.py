@@ -153,7 +153,7 @@ def test_a_failed_job_tells_the_workers_error(buckets: object, dataflow: StubDat
 def test_a_failed_job_is_given_time_for_its_last_words(
     buckets: object, dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(singsong.runners.dataflow_watch, "_LAST_WORDS_S", 0.05)
+    monkeypatch.setattr(singsong.runners.dataflow_watch, "_REASON_WITHIN_S", 0.05)
     dataflow.states = ["JOB_STATE_FAILED"]
     with pytest.raises(JobFailedError, match="the service gave no reason"):
         options(dataflow).run(JOB)
@@ -179,7 +179,7 @@ def test_ctrl_c_leaves_the_job_running(
     monkeypatch.setattr(singsong.runners.dataflow_watch.JobWatch, "wait", interrupt)
     assert not options(dataflow).run(JOB).finished
     printed = capsys.readouterr().out
-    assert "The job goes on without us" in printed
+    assert "The job keeps running." in printed
     assert "gcloud dataflow jobs cancel stub-job-1" in printed
     assert "PUT" not in [method for method, _ in dataflow.requests]
 

@@ -7,8 +7,9 @@ import pytest
 from apache_beam.coders import registry
 from apache_beam.typehints import typehints
 
+import singsong.models.bundle
 import singsong.pipelines.prepare
-import singsong.transforms.encode_track
+import singsong.transforms.encode_tracks
 from singsong.commands import cli
 from singsong.runners.dataflow import DataflowOptions
 from singsong.runners.example_elements import EXAMPLES
@@ -42,7 +43,7 @@ def prepare_job(**options: object) -> Job:
 
 @pytest.fixture
 def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (singsong.pipelines.prepare, singsong.transforms.encode_track):
+    for module in (singsong.models.bundle, singsong.transforms.encode_tracks):
         monkeypatch.setattr(module, "load_models", lambda recipe: fake_models())
 
 
@@ -52,14 +53,14 @@ def with_accelerator(stages: list[ExplainedStage]) -> list[ExplainedStage]:
 
 def test_one_stage_has_the_gpu_and_it_is_the_encoding() -> None:
     (stage,) = with_accelerator(explain(prepare_job(gpu="nvidia-l4")))
-    assert stage.steps == ("EncodeTracks/EncodeAndWrite",)
+    assert stage.steps == ("EncodeTracks/ForEachTrack",)
     assert stage.hints["accelerator"].startswith("type:nvidia-l4;count:1;")
     assert not with_accelerator(explain(prepare_job()))
 
 
 def test_every_crossing_of_tracks_is_measured_and_none_is_audio() -> None:
     crossings = [crossing for stage in explain(prepare_job()) for crossing in stage.crossings]
-    assert {"shuffle", "hand over"} == {crossing.kind for crossing in crossings}
+    assert {"shuffle", "materialise"} == {crossing.kind for crossing in crossings}
     names = " ".join(crossing.element for crossing in crossings)
     for element in ("Track", "PartRef", "SelectedTrack", "ShardSource"):
         assert element in names
@@ -109,7 +110,7 @@ def test_prepare_explains_and_runs_nothing(
     command = ["prepare", str(tmp_path / "music"), "--output", str(output), "--explain"]
     assert cli.main([*command, "--workers", "3"]) == 0
     printed = capsys.readouterr().out
-    assert "EncodeTracks/EncodeAndWrite" in printed
+    assert "EncodeTracks/ForEachTrack" in printed
     assert "--direct_num_workers=3" in printed
     assert not output.exists()
 
@@ -120,7 +121,7 @@ def test_fit_explains_its_one_gpu_stage(tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main([*command, *flags("any/image:1", "--gpu", "nvidia-l4")]) == 0
     printed = capsys.readouterr().out
     assert printed.count("[accelerator=type:nvidia-l4") == 1
-    assert "]\n    FitCodebooks/DrawFrames\n" in printed
+    assert "]\n    FitCodebooks/DrawFrames/ForEachTrack\n" in printed
     assert "--sdk_container_image=any/image:1" in printed
 
 

@@ -221,7 +221,7 @@ def test_nothing_is_submitted_after_an_error(
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     command = ["prepare", str(tmp_path), "--output", "gs://near/out", *flags(image)]
     assert cli.main([*command, "--", *dataflow.flags]) == 1
-    assert "is on this machine, and the workers do not see it" in capsys.readouterr().err
+    assert "is on this machine, where the workers cannot reach it" in capsys.readouterr().err
     assert not dataflow.requests
 
 

@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.portability.api import beam_provision_api_pb2, endpoints_pb2
 from google.protobuf import text_format
 
-from singsong.pipelines.prepare import main
+from singsong.commands import cli
 from singsong.runners.spark import TASKS_PER_CORE, SparkOptions, cores_of_cluster
 from singsong.runners.spark_boot import worker_environment
 from singsong.runners.spark_job_server import SparkJobServer, find_jar
@@ -79,9 +79,12 @@ def test_wrong_options_are_refused(wrong: dict, named: str) -> None:
         SparkOptions(**wrong)
 
 
-def test_a_flag_of_another_runner_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--workers is not a flag of --runner spark"):
-        main([str(tmp_path), "--output", "out", "--runner", "spark", "--workers", "2"])
+def test_a_flag_of_another_runner_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prepare", str(tmp_path), "--output", "out", "--runner", "spark", "--workers", "2"]
+    assert cli.main(command) == 1
+    assert "--workers is not a flag of --runner spark" in capsys.readouterr().err
 
 
 def test_a_local_master_has_tasks_for_its_cores_and_workers_in_this_process() -> None:

@@ -8,7 +8,8 @@ import soundfile
 from singsong.models.lite.acoustic import LiteAcousticCodec
 from singsong.models.lite.semantic import LiteSemanticEncoder
 from singsong.schemas.elements import Track
-from singsong.transforms.fit_codebooks import FitConfig, draw_frames, fit_to_files
+from singsong.transforms.fit_codebooks import draw_frames, fit_to_files, load_fitter_of
+from singsong.transforms.fit_config import FitConfig
 from singsong.transforms.progress import STOP_NAME, ProgressReader, StoppedError
 
 
@@ -26,12 +27,12 @@ def test_each_clip_is_told_and_ctrl_c_is_heard(kind: str, track: Track, tmp_path
     told = tmp_path / "progress"
     told.mkdir()
     config = FitConfig(kind=kind, output="", scratch="", progress=str(told), frames_per_clip=7)
-    assert len(draw_frames(track, config, config.load_fitter())) == 2 * 7
+    assert len(draw_frames(track, config, load_fitter_of(config))) == 2 * 7
     assert ProgressReader(told).read().seconds == 20
 
     (told / STOP_NAME).touch()
     with pytest.raises(StoppedError):
-        draw_frames(track, config, config.load_fitter())
+        draw_frames(track, config, load_fitter_of(config))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_codebooks_have_the_size_that_was_asked_for(
     config = FitConfig(
         kind=kind, output=str(tmp_path / "fit.safetensors"), scratch="", codes=16, iterations=2
     )
-    np.save(tmp_path / "frames.npy", draw_frames(track, config, config.load_fitter()))
+    np.save(tmp_path / "frames.npy", draw_frames(track, config, load_fitter_of(config)))
     fit_to_files([str(tmp_path / "frames.npy")], config)
     fitted = model.load(config.output)
     audio, _ = soundfile.read(track.uri, dtype="float32")

@@ -7,13 +7,8 @@ import pytest
 from singsong import storage
 from singsong.schemas.elements import SourceFile, Track
 from singsong.schemas.errors import ContentChangedError, EmptyFileError, UnreadableFileError
-from singsong.transforms.list_tracks import (
-    check_content,
-    elect,
-    identify,
-    list_source_files,
-    longest_first,
-)
+from singsong.transforms.list_tracks import elect, longest_first
+from singsong.transforms.source_files import check_content, identify, list_source_files
 
 
 def names(url: object) -> list[str]:
@@ -110,7 +105,7 @@ def test_a_file_that_we_may_not_read_has_a_reason(
     def refuse(url: str) -> None:
         raise PermissionError(13, "Permission denied", url)
 
-    monkeypatch.setattr(storage, "open_read", refuse)
+    monkeypatch.setattr(storage, "sha256_of", refuse)
     with pytest.raises(UnreadableFileError, match="Permission"):
         identify(SourceFile(uri=str(path), size_bytes=1))
 

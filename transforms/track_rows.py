@@ -1,21 +1,20 @@
-"""From the audio of one track to the rows of its part: the recipe, step by step. No Beam."""
+"""The recipe, step by step: from the audio of a track to the rows of its part. No Beam."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from singsong.audio.clips import ClipCutter
 from singsong.audio.loudness import drop_reason, peak_rms_db
 from singsong.audio.noise import add_noise
 from singsong.audio.resample import resample
+from singsong.audio.sound_files import flac_bytes
 from singsong.dataset.parts import TrackFacts
 from singsong.models.bundle import Models
 from singsong.schemas.errors import (
@@ -41,15 +40,15 @@ _MAX_AMPLITUDE = 32.0
 
 @dataclass
 class _Clip:
-    """A clip on its way through the recipe; `row` is what will be stored."""
+    """A clip during the recipe; `row` is what will be stored."""
 
     row: dict[str, Any]
     mix: FloatArray
     sounds: dict[str, FloatArray] = field(default_factory=dict)
 
 
-class TrackEncoder:
-    """Encodes one track.
+class TrackRows:
+    """Makes the rows of one track.
 
     Attributes:
         watch: Takes the seconds spent in each step.
@@ -229,14 +228,3 @@ class TrackEncoder:
                     )
             sounds += [resampled[source] for source in self._recipe.sources]
         return np.stack(sounds)
-
-
-def flac_bytes(audio: FloatArray, *, sample_rate_hz: int) -> bytes:
-    """Returns float32 [samples] as a 16-bit FLAC file; what is over full scale is clipped.
-
-    >>> flac_bytes(np.zeros(160, np.float32), sample_rate_hz=16000)[:4]
-    b'fLaC'
-    """
-    buffer = io.BytesIO()
-    soundfile.write(buffer, audio.clip(-1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()

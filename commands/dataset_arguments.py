@@ -1,0 +1,66 @@
+"""Shows, verifies and previews a dataset.
+
+singsong dataset show dataset
+singsong dataset verify dataset
+singsong dataset versions dataset
+singsong dataset preview dataset --min-instrumental-db -30
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from singsong.pipelines.places import check_dataset
+from singsong.schemas.recipe import LoudnessFilter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands of `singsong dataset`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("show", "print what it holds, and what failed"),
+        ("verify", "read every file again and check its hash"),
+        ("versions", "list the versions that can be read"),
+        ("preview", "count what another loudness filter would keep, without encoding"),
+    ):
+        action = actions.add_parser(
+            name,
+            help=text,
+            description=text,
+            allow_abbrev=False,
+            formatter_class=parser.formatter_class,
+        )
+        action.add_argument("dataset", metavar="DATASET", help="folder or URL")
+        if name != "versions":
+            action.add_argument("--version", help="the first 12 digits of a version's digest")
+        if name == "preview":
+            _add_filter_arguments(action)
+
+
+def _add_filter_arguments(parser: argparse.ArgumentParser) -> None:
+    thresholds = LoudnessFilter()
+    parser.add_argument(
+        "--min-instrumental-db",
+        type=float,
+        default=thresholds.min_instrumental_db,
+        help="drop clips whose instrumental has a lower peak RMS than this, dBFS",
+    )
+    parser.add_argument(
+        "--max-vocals-above-db",
+        type=float,
+        default=thresholds.max_vocals_above_db,
+        help="drop clips whose vocals are louder than the instrumental by more than this, dB",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs `singsong dataset` and returns its exit code.
+
+    Raises:
+        ValueError: There is no dataset, or it has no vocals to filter by.
+        DatasetError: It cannot be read.
+    """
+    check_dataset(args.dataset)
+    from singsong.commands.dataset import ACTIONS
+
+    return ACTIONS[args.action](args)
