@@ -1,50 +1,113 @@
-"""Models by name, each loaded once per process.
+"""Finds models by name and loads each once per process.
 
-An adapter's library is imported when a model of it is asked for, so that a pipeline which uses none
-of them starts without them.
+A name is built in, or belongs to another installed package: see `singsong.models.plugins`. The
+library behind a model is imported when that model is asked for, so a pipeline that does not use it
+starts without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from singsong.models.built_in import ADAPTERS, Adapter, Parser
 from singsong.models.loaded import load_once
+from singsong.models.plugins import find_plugin, plugin_names
 from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
+from singsong.schemas.extras import extra_needed
 from singsong.schemas.recipe import ModelSpec
 
 if TYPE_CHECKING:
     from singsong.models.ssl_features import SslFeatures
 
-Parser: TypeAlias = Callable[[str], Any]
+MODEL_ROLES = ("separator", "acoustic", "semantic")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Adapter:
-    """How a model is made.
+@overload
+def load_model(
+    role: Literal["separator"],
+    spec: ModelSpec | str,
+    *,
+    device: str = ...,
+    dtype: str = ...,
+    batch_clips: int = ...,
+) -> Separator: ...
+@overload
+def load_model(
+    role: Literal["acoustic"],
+    spec: ModelSpec | str,
+    *,
+    device: str = ...,
+    dtype: str = ...,
+    batch_clips: int = ...,
+) -> AcousticCodec: ...
+@overload
+def load_model(
+    role: Literal["semantic"],
+    spec: ModelSpec | str,
+    *,
+    device: str = ...,
+    dtype: str = ...,
+    batch_clips: int = ...,
+) -> SemanticEncoder: ...
+@overload
+def load_model(
+    role: Literal["acoustic", "semantic"],
+    spec: ModelSpec | str,
+    *,
+    device: str = ...,
+    dtype: str = ...,
+    batch_clips: int = ...,
+) -> AcousticCodec | SemanticEncoder: ...
+def load_model(
+    role: str,
+    spec: ModelSpec | str,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    batch_clips: int = 1,
+) -> Separator | AcousticCodec | SemanticEncoder:
+    """Returns the model that a spec names; the second call in a process returns the same one.
 
-    Attributes:
-        make: Takes the source, the options, device, dtype and batch_clips.
-        options: Name of each option to what parses it.
+    Args:
+        role: "separator", "acoustic" or "semantic".
+        spec: Name, source and options, as the command line takes them:
+            `NAME[:SOURCE][,KEY=VALUE...]`.
+        device: As for `load_separator`.
+        dtype: As for `load_separator`.
+        batch_clips: As for `load_separator`.
+
+    Raises:
+        ValueError: The role is unknown, or as for `load_separator`.
+        MissingLibraryError: The library behind the model is not installed.
+
+    >>> import singsong
+    >>> codec = singsong.load_model("acoustic", "lite,coarse=2")
+    >>> codec.geometry.frame_rate_hz, codec.geometry.coarse_codebooks
+    (50.0, 2)
     """
-
-    make: Callable[..., Any]
-    options: Mapping[str, Parser] = field(default_factory=dict)
+    if role not in MODEL_ROLES:
+        raise ValueError(f"role must be one of {MODEL_ROLES}, found {role!r}")
+    if isinstance(spec, str):
+        spec = ModelSpec.parse(spec)
+    model: Separator | AcousticCodec | SemanticEncoder = _load(
+        role, spec, device=device, dtype=dtype, batch_clips=batch_clips
+    )
+    return model
 
 
 def load_separator(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> Separator:
     """Returns the separator that a spec names.
 
     Args:
-        spec: Name, source and options: "spleeter", or "demucs" with `overlap`.
+        spec: Name, source and options: "spleeter", "demucs" with `overlap`, or a plug-in.
         device: "cpu", "cuda" or "cuda:<index>".
         dtype: "float32" or "bfloat16".
-        batch_clips: The one batch size.
+        batch_clips: The fixed batch size of the network.
 
     Raises:
-        ValueError: The name or an option is unknown or wrong, the weights are missing or unsafe, or
-            the machine lacks the device.
+        ValueError: The name or an option is unknown or wrong, the weights are missing or unsafe,
+            the machine lacks the device, or the plug-in that has the name is broken.
     """
     separator: Separator = _load(
         "separator", spec, device=device, dtype=dtype, batch_clips=batch_clips
@@ -106,100 +169,39 @@ def load_ssl_features(spec: ModelSpec, *, device: str, dtype: str, batch_clips: 
     return features
 
 
-def _spleeter(source: str | None, **where: Any) -> Any:
-    from singsong.models.spleeter import SpleeterSeparator
-
-    return SpleeterSeparator(source, **where)
-
-
-def _demucs(source: str | None, **settings: Any) -> Any:
-    from singsong.models.htdemucs import DemucsSeparator
-
-    return DemucsSeparator(source, **settings)
-
-
-def _lite_acoustic(source: str | None, coarse: int | None = None, **_where: Any) -> Any:
-    from singsong.models.lite.acoustic import LiteAcousticCodec
-
-    return LiteAcousticCodec.load(source, coarse_codebooks=coarse)
-
-
-def _lite_semantic(source: str | None, **_where: Any) -> Any:
-    from singsong.models.lite.semantic import LiteSemanticEncoder
-
-    return LiteSemanticEncoder.load(source)
-
-
-def _dac(source: str | None, coarse: int | None = None, **where: Any) -> Any:
-    from singsong.models.dac import DacCodec
-
-    return DacCodec(source, coarse_codebooks=coarse, **where)
-
-
-def _features(kind: str) -> Callable[..., Any]:
-    def make(source: str | None, codebook: str | None = None, **settings: Any) -> Any:
-        del codebook  # the one that is to be fitted
-        from singsong.models.ssl_features import SslFeatures
-
-        return SslFeatures(kind, source, **settings)
-
-    return make
-
-
-def _ssl(kind: str) -> Callable[..., Any]:
-    def make(source: str | None, codebook: str | None = None, **settings: Any) -> Any:
-        if codebook is None:
-            raise ValueError(
-                f"{kind} needs the option codebook=<file>.safetensors, a codebook fitted on the "
-                "same layer"
-            )
-        from singsong.models.ssl_encoder import SslSemanticEncoder
-        from singsong.models.ssl_features import SslFeatures
-
-        return SslSemanticEncoder(SslFeatures(kind, source, **settings), codebook=codebook)
-
-    return make
-
-
-_SSL_OPTIONS: dict[str, Parser] = {"codebook": str, "layer": int}
-
-_ADAPTERS: dict[str, dict[str, _Adapter]] = {
-    "separator": {
-        "demucs": _Adapter(make=_demucs, options={"overlap": float}),
-        "spleeter": _Adapter(make=_spleeter),
-    },
-    "acoustic": {
-        "dac": _Adapter(make=_dac, options={"coarse": int}),
-        "lite": _Adapter(make=_lite_acoustic, options={"coarse": int}),
-    },
-    "semantic": {
-        "hubert": _Adapter(make=_ssl("hubert"), options=_SSL_OPTIONS),
-        "lite": _Adapter(make=_lite_semantic),
-        "w2v-bert": _Adapter(make=_ssl("w2v-bert"), options=_SSL_OPTIONS),
-    },
-    "features": {
-        "hubert": _Adapter(make=_features("hubert"), options=_SSL_OPTIONS),
-        "w2v-bert": _Adapter(make=_features("w2v-bert"), options=_SSL_OPTIONS),
-    },
-}
-
-
 def _load(role: str, spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> Any:
-    adapters = _ADAPTERS[role]
-    if spec.name not in adapters:
-        raise ValueError(f"{role} must be one of {sorted(adapters)}, found {spec.name!r}")
     if batch_clips < 1:
         raise ValueError(f"batch_clips must be at least 1, found {batch_clips}")
-    options = _parsed(spec, adapters[spec.name].options)
-    return load_once(
-        (role, spec, device, dtype, batch_clips),
-        lambda: adapters[spec.name].make(
-            spec.source, device=device, dtype=dtype, batch_clips=batch_clips, **options
-        ),
-    )
+
+    def make() -> Any:
+        with extra_needed("prepare", by=f"the {role} model {spec.name}"):
+            adapter = _adapter(role, spec.name)
+            return adapter.make(
+                spec.source,
+                device=device,
+                dtype=dtype,
+                batch_clips=batch_clips,
+                **_parsed(spec, adapter.options),
+            )
+
+    return load_once((role, spec, device, dtype, batch_clips), make)
 
 
-def _parsed(spec: ModelSpec, known: Mapping[str, Parser]) -> dict[str, Any]:
+def _adapter(role: str, name: str) -> Adapter:
+    built_in = ADAPTERS[role]
+    plugin = find_plugin(role, name, built_in=built_in)
+    if plugin is not None:
+        options = None if plugin.options is None else dict.fromkeys(plugin.options, str)
+        return Adapter(make=plugin.make, options=options)
+    if name not in built_in:
+        known = sorted({*built_in, *plugin_names(role)})
+        raise ValueError(f"{role} must be one of {known}, found {name!r}")
+    return built_in[name]
+
+
+def _parsed(spec: ModelSpec, known: Mapping[str, Parser] | None) -> dict[str, Any]:
+    if known is None:
+        return dict(spec.options)
     options = {}
     for key, text in spec.options:
         if key not in known:

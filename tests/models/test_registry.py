@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from singsong.models import loaded, registry
+from singsong.models import loaded
+from singsong.models.built_in import ADAPTERS, Adapter
 from singsong.models.dac import DacCodec
 from singsong.models.htdemucs import DemucsSeparator
 from singsong.models.registry import load_acoustic, load_semantic, load_separator, load_ssl_features
@@ -79,7 +80,7 @@ def test_threads_share_one_load(monkeypatch: pytest.MonkeyPatch) -> None:
         loads.append(settings)
         return object()
 
-    monkeypatch.setitem(registry._ADAPTERS["acoustic"], "slow", registry._Adapter(make=make))
+    monkeypatch.setitem(ADAPTERS["acoustic"], "slow", Adapter(make=make))
     found = []
 
     def load() -> None:

