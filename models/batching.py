@@ -1,4 +1,4 @@
-"""One fixed batch shape, so that a clip's codes do not depend on its company."""
+"""One fixed batch shape, so that a clip's codes do not depend on the rest of its batch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def in_fixed_batches(
     *,
     batch_clips: int,
 ) -> Result:
-    """Returns `run` over the clips, always called on exactly `batch_clips` of them.
+    """Returns the results of `run`, which is always called on exactly `batch_clips` clips.
 
-    Matrix kernels choose their order of summation by shape, so the same clip in a batch of another
-    size can come out with other last bits, and then with other codes. Here the last batch is filled
-    up with silence instead.
+    Matrix kernels choose their order of summation by shape, so in a batch of another size the same
+    clip can differ in its last bits, and then in its codes. So the last batch is padded with
+    silence.
 
     Args:
         run: Takes float32 [batch_clips, samples] and returns [batch_clips, ...].
         audio: float32 [clips, samples], clips >= 1.
-        batch_clips: The one batch size.
+        batch_clips: The fixed batch size.
 
     Raises:
         ValueError: The audio is not [clips, samples], or there is no clip.

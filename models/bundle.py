@@ -13,12 +13,12 @@ from singsong.schemas.records import Geometry
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """What a recipe needs to encode a track.
+    """The models that encode a track.
 
     Attributes:
         acoustic: The acoustic codec.
         semantic: The semantic encoder.
-        separator: Splits the vocals off; None where the mix itself is encoded.
+        separator: Separates the vocals; None where the mix itself is encoded.
     """
 
     acoustic: AcousticCodec
@@ -52,8 +52,8 @@ def load_models(recipe: EncodeRecipe) -> Models:
     """Returns the models of a recipe; the second call in a process returns the same ones.
 
     Raises:
-        ValueError: A model is unknown, its weights are missing or unsafe, the device is not there,
-            or the separator works at another rate than the recipe clips at.
+        ValueError: A model is unknown, its weights are missing or unsafe, the machine lacks the
+            device, or the separator's sample rate is not that of the recipe's clips.
     """
     where = _Where(device=recipe.device, dtype=recipe.dtype, batch_clips=recipe.batch_clips)
     separator = load_separator(recipe.separator, **where) if recipe.separator else None

@@ -21,22 +21,22 @@ class DacCodec:
     """Encodes audio with DAC (`AcousticCodec`).
 
     Attributes:
-        geometry: As the model's configuration states it.
+        geometry: Taken from the model's configuration.
         weights_sha256: Hex digest of the weights.
 
     Args:
-        source: Hub id or local folder; None takes `DEFAULT_SOURCE`.
-        coarse_codebooks: How many codebooks are called coarse; None takes a third of them, rounded
+        source: Hub id or local folder; None uses `DEFAULT_SOURCE`.
+        coarse_codebooks: How many codebooks count as coarse; None means a third of them, rounded
             up.
         device: Where it runs.
         dtype: What encoder and decoder compute in; the quantiser is always float32.
-        batch_clips: The one batch size of encoding.
+        batch_clips: The fixed batch size of encoding.
 
     Raises:
-        ValueError: A setting is not one of those possible, or the machine lacks the device.
-        WeightsError: The weights are missing or broken, or are not in safetensors.
+        ValueError: A setting is not allowed, or the machine lacks the device.
+        WeightsError: The weights are missing, broken or not in safetensors.
 
-    Paper: 3.1, with another codec of the same geometry.
+    Paper: 3.1, with a different codec of the same geometry.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class DacCodec:
         self._model = model.to(self._device)
 
     def encode(self, audio: FloatArray) -> CodeArray:
-        """Returns the codes of each clip, the last hop filled up with silence.
+        """Returns the codes of each clip, its last hop padded with silence.
 
         Args:
             audio: float32 [clips, samples] in [-1, 1].
@@ -82,7 +82,7 @@ class DacCodec:
         return in_fixed_batches(self._encode, audio, batch_clips=self._batch_clips)
 
     def decode(self, codes: CodeArray) -> FloatArray:
-        """Returns the audio of codes, from all codebooks or from the first few.
+        """Returns the audio of codes of all codebooks or the first few.
 
         Args:
             codes: [clips, frames, k], 1 <= k <= codebooks.
@@ -100,7 +100,7 @@ class DacCodec:
             )
         if codes.max() >= geometry.codebook_size:
             raise ValueError(f"codes must be below {geometry.codebook_size}, found {codes.max()}")
-        # One by one: a song is long, and no code depends on how audio is rounded.
+        # One clip at a time: a song takes much memory, and no code depends on rounding here.
         return np.concatenate([self._decode(clip[None]) for clip in codes])
 
     @torch.inference_mode()
@@ -118,14 +118,14 @@ class DacCodec:
         codes = torch.from_numpy(clip.astype(np.int64)).to(self._device)
         latents = self._model.quantizer.from_codes(codes.transpose(1, 2))[0]
         audio = self._model.decoder(latents.to(self._dtype))[:, 0].float()
-        # A block with an odd stride gives a sample less than the hop, times the strides after it.
+        # A block with an odd stride yields one sample too few, multiplied by the strides after it.
         missing = codes.shape[1] * self.geometry.hop_samples - audio.shape[1]
         result: FloatArray = functional.pad(audio, (0, missing)).cpu().numpy()
         return result
 
 
 class _LeanSnake(torch.nn.Module):
-    """x + sin(alpha x)^2 / alpha, with fewer passes over the memory than the original."""
+    """Computes x + sin(alpha x)^2 / alpha in fewer passes over memory than the original."""
 
     def __init__(self, snake: Snake1d) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Reads Demucs models from a folder, the Hugging Face hub or Meta's server, running no pickle.
+"""Reads Demucs models from a folder, the Hugging Face hub or Meta's server, without pickles.
 
-The loaders of the `demucs` package unpickle whatever a `.th` file holds, and import whatever class
-a `.safetensors` file names. Here only its three model classes are ever built.
+The loaders of the `demucs` package unpickle whatever a `.th` file holds and import whatever class a
+`.safetensors` file names. This module builds only the three model classes of Demucs.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _logger = logging.getLogger(__name__)
 
 
 def load_bag(source: str) -> BagOfModels:
-    """Returns the models that a name or a path stands for, with their weights per source.
+    """Returns the models that a name or path denotes, with their weights for each source.
 
     Args:
-        source: A `.yaml` bag, a `.th` or `.safetensors` file, a folder with exactly one bag or,
-            failing a bag, one model; else the name of a published model, such as "htdemucs", or
+        source: A `.yaml` bag, a `.th` or `.safetensors` file, or a folder with exactly one bag or,
+            without a bag, one model; otherwise the name of a published model, such as "htdemucs" or
             "<hub user>/<name>".
 
     Raises:
-        WeightsError: Nothing is there, a file is broken or unsafe, or a model needs `diffq`.
+        WeightsError: Nothing is found, a file is broken or unsafe, or a model needs `diffq`.
     """
     path = Path(source)
     if path.is_dir():
@@ -109,7 +109,7 @@ def _fraction(value: dict[str, Any]) -> Any:
 
 
 def _bag(path: Path, file_of: Callable[[str], Path]) -> BagOfModels:
-    """Returns the bag that a yaml describes: signatures of models, weights per source, segment."""
+    """Returns the bag that a YAML file describes: model signatures, weights, segment."""
     bag = yaml.safe_load(path.read_text())
     if not isinstance(bag, dict) or not bag.get("models"):
         raise WeightsError(f"{path} is not a bag of Demucs models")
@@ -130,7 +130,7 @@ def _only_model_in(folder: Path) -> Path:
 
 
 def _file_of(signature: str, folder: Path) -> Path:
-    """Returns `<signature>[-<first digits of its sha256>].<suffix>`, with the digits checked."""
+    """Returns the file `<signature>[-<start of its sha256>].<suffix>`; checks the sha256."""
     files = sorted(folder.iterdir())
     found = [f for f in files if f.suffix in _SUFFIXES and f.stem.split("-")[0] == signature]
     if len(found) != 1:
@@ -186,7 +186,7 @@ def _from_server(name: str) -> BagOfModels:
 
 
 def _server_urls(listing: str) -> dict[str, str]:
-    """Returns signature to URL, of lines that are file names under the `root:` line above them."""
+    """Returns the URL of each signature: file names, each below the last `root:` line above it."""
     urls, root = {}, ""
     for line in filter(None, map(str.strip, listing.splitlines())):
         if line.startswith("root:"):

@@ -1,4 +1,4 @@
-"""What can be fitted to music: each model as a way to draw frames, and a fit of them."""
+"""The models that can be fitted to music: how to sample training frames, and how to fit them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LITE_RATE_HZ = 16000
 
 @dataclass(frozen=True, kw_only=True)
 class Fitter:
-    """One model to fit.
+    """How to fit one model.
 
     Attributes:
         sample_rate_hz: Rate of the clips it takes.
@@ -39,7 +39,7 @@ class Fitter:
 
 
 def load_fitter(kind: str, encoder: ModelSpec | None, *, device: str) -> Fitter:
-    """Returns what fits a model.
+    """Returns the fitter of a model.
 
     Args:
         kind: "acoustic" or "semantic", of the lite models.
@@ -63,7 +63,7 @@ def load_fitter(kind: str, encoder: ModelSpec | None, *, device: str) -> Fitter:
 
 def _ssl_fitter(kind: str, encoder: ModelSpec, *, device: str) -> Fitter:
     if kind != "semantic":
-        raise ValueError(f"an encoder has semantic codes only, found {kind!r}")
+        raise ValueError(f"an encoder has only semantic codes, found {kind!r}")
     features = load_ssl_features(encoder, device=device, dtype="float32", batch_clips=1)
     return Fitter(
         sample_rate_hz=features.sample_rate_hz,
@@ -75,14 +75,14 @@ def _ssl_fitter(kind: str, encoder: ModelSpec, *, device: str) -> Fitter:
 def ssl_training_frames(
     features: SslFeatures, audio: FloatArray, *, seed: int, key: str, max_frames: int
 ) -> FloatArray:
-    """Returns features of a clip: float32 [n, dims], n at most `max_frames`, drawn by key.
+    """Returns a keyed sample of the features of a clip: float32 [n, dims], n <= `max_frames`.
 
     Args:
         features: The encoder.
         audio: float32 [samples] at the encoder's rate.
         seed: The run's seed.
         key: Names the clip.
-        max_frames: Most frames to draw.
+        max_frames: How many frames to draw at most.
     """
     frames = features.features(audio[None])[0]
     rng = generator(seed=seed, purpose="ssl training frames", key=key)
@@ -97,7 +97,7 @@ def fit_ssl_codebook(
 
     Args:
         frames: float32 [n, dims].
-        seed: Of the first codes.
+        seed: Seed of the first centroids.
         iterations: Rounds of k-means.
         codes: Size of the codebook.
 

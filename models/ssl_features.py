@@ -21,7 +21,7 @@ from singsong.models.protocols import FloatArray
 from singsong.models.weights import load_extractor, load_pretrained, tensors_sha256
 
 POOLED = 2
-"""States that are averaged to one frame: 50 Hz to 25 Hz."""
+"""States averaged into one frame: 50 Hz to 25 Hz."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class SslKind:
     Attributes:
         model: The network's class.
         extractor: The class that turns audio into the network's input.
-        source: Hub id of the weights that are taken where no others are named.
-        layer: Layer that is taken where no other is named.
+        source: Hub id of the default weights.
+        layer: The default layer.
     """
 
     model: Any
@@ -68,19 +68,19 @@ class SslFeatures:
 
     Args:
         kind: A key of `KINDS`.
-        source: Hub id or local folder; None takes that of the kind.
-        layer: The layer whose output is taken, 1 being the first; later ones are not computed.
-            None takes that of the kind.
+        source: Hub id or local folder; None uses that of the kind.
+        layer: The layer whose output is used, counted from 1; later ones are not computed. None
+            uses that of the kind.
         device: Where it runs.
         dtype: What the network computes in.
-        batch_clips: The one batch size.
+        batch_clips: The fixed batch size.
 
     Raises:
         ValueError: A setting is not one of those possible, or the machine lacks the device.
         WeightsError: The weights are missing, broken or unsafe.
 
     Paper: 3.1, an intermediate layer of w2v-BERT.
-    Default: the paper does not say which; layer 7 of w2v-BERT is that of AudioLM.
+    Default: the paper does not say which one; AudioLM uses layer 7 of w2v-BERT.
     """
 
     def __init__(
@@ -118,10 +118,6 @@ class SslFeatures:
         self.weights_sha256 = tensors_sha256(model.state_dict(), settings=settings)
         self._model = model.to(self._device, self._dtype)
 
-    def frames(self, samples: int) -> int:
-        """Returns the number of frames of a clip of `samples` samples, the last one padded."""
-        return -(-samples // self.hop_samples)
-
     def features(self, audio: FloatArray) -> FloatArray:
         """Returns the layer's output, two states averaged to a frame.
 
@@ -138,8 +134,8 @@ class SslFeatures:
 
     @torch.inference_mode()
     def _run(self, audio: FloatArray) -> FloatArray:
-        frames = self.frames(audio.shape[1])
-        # Each clip by itself: no statistic and no length of another one can leak into it.
+        frames = -(-audio.shape[1] // self.hop_samples)
+        # Each clip is prepared by itself, so that no statistic or length of another leaks into it.
         clips = on_device(audio, self._device)
         inputs = torch.stack([self._input(clip, frames * self.hop_samples) for clip in clips])
         states = self._model(
@@ -151,10 +147,10 @@ class SslFeatures:
 
 
 class _WaveInput:
-    """HuBERT's input: the waveform, of zero mean and unit variance where the model wants it so.
+    """HuBERT's input: the waveform, normalised where the model expects it.
 
-    The convolutions see 400 samples for each step of 320. Silence on both sides, half of the
-    difference each, gives a state for each whole step, centred on it: 500 for 10 s, and not 499.
+    The convolutions see 400 samples for each step of 320. Padding each side with half of the
+    difference gives one state per whole step, centred on it: 500 for 10 s, not 499.
     """
 
     def __init__(self, extractor: Any, config: Any) -> None:
@@ -175,9 +171,10 @@ class _WaveInput:
 class _MelInput:
     """w2v-BERT's input: the log-mel spectrum of Kaldi, each band of zero mean and unit variance.
 
-    This is what `SeamlessM4TFeatureExtractor` computes, on the device and without its loop over
-    frames, which takes longer than the network on a GPU. Margins as in `_WaveInput`. In float64, as
-    it does: float32 rounds the weak bands, whose logarithm then differs between processors.
+    This is what `SeamlessM4TFeatureExtractor` computes, but on the device and without its loop over
+    frames, which takes longer than the network on a GPU. Margins are those of `_WaveInput`. Like
+    the extractor it uses float64: in float32 the logarithm of weak bands differs between
+    processors.
     """
 
     FRAME_SAMPLES = 400
@@ -208,17 +205,17 @@ class _MelInput:
 
 
 def _centred(clip: torch.Tensor, *, samples: int, margin: int) -> torch.Tensor:
-    """Returns the clip filled up to `samples`, with the margin shared between both sides."""
+    """Returns the clip padded to `samples`, with the margin split between both sides."""
     left = margin // 2
     return functional.pad(clip, (left, samples - len(clip) + margin - left))
 
 
 def _stop_after(model: Any, layer: int) -> None:
-    """Makes the network's last hidden state the output of a layer."""
+    """Cuts the network off after a layer, so that its last hidden state is that layer's output."""
     model.encoder.layers = model.encoder.layers[:layer]
     if getattr(model.config, "do_stable_layer_norm", False):
-        # This kind of HuBERT normalises after its last layer: not part of any layer's output.
+        # This kind of HuBERT normalises after its last layer; no layer's output includes that.
         model.encoder.layer_norm = torch.nn.Identity()
-    # w2v-BERT may go on behind its encoder.
+    # w2v-BERT may have further layers after its encoder.
     if hasattr(model, "adapter"):
         model.adapter = model.intermediate_ffn = None

@@ -1,4 +1,4 @@
-"""Loads model weights without ever executing a pickle, and names them by their content."""
+"""Loads model weights without executing pickles, and identifies them by their content."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from safetensors.torch import load_file
 Tensor: TypeAlias = "npt.NDArray[Any] | torch.Tensor"
 Allowed: TypeAlias = "Callable[..., Any] | tuple[Callable[..., Any], str]"
 
-# torch keeps its allowlist in one global set, which two loading threads would mix up.
+# torch has one global allowlist, which two threads that load at once would mix up.
 _ALLOWLIST_LOCK = threading.Lock()
 
-
-# What the readers were seen to raise for files with random bytes changed.
+# What the readers raised for files with random bytes changed.
 _BROKEN = (
     SafetensorError,
     RuntimeError,
@@ -44,8 +43,8 @@ class WeightsError(ValueError):
 def tensors_sha256(tensors: Mapping[str, Tensor], *, settings: Mapping[str, Any]) -> str:
     """Returns the hex sha256 of tensors and of the settings that shape a model's result.
 
-    Where the network runs (device, dtype, batch shape) does not belong in `settings`: codes made in
-    bfloat16 on a GPU are decoded in float32 on a laptop by the same model.
+    Device, dtype and batch shape do not belong in `settings`: codes made in bfloat16 on a GPU are
+    decoded in float32 on a laptop by the same model.
 
     Args:
         tensors: Name to tensor, in any order.
@@ -63,15 +62,15 @@ def tensors_sha256(tensors: Mapping[str, Tensor], *, settings: Mapping[str, Any]
 
 
 def load_safely(path: str | Path, *, allowed: Sequence[Allowed] = ()) -> Any:
-    """Returns what a checkpoint holds, of plain containers, tensors and the allowed classes only.
+    """Returns the content of a checkpoint: plain containers, tensors and allowed classes only.
 
     Args:
         path: A `.safetensors` file, or one written by `torch.save`.
-        allowed: Further classes and functions that a `torch.save` file may name; a pair of the
-            object and a full name where the file knows it by another name than its own.
+        allowed: Further classes and functions that a `torch.save` file may name. Where the file
+            uses a different name for one, a pair of the object and that full name.
 
     Raises:
-        WeightsError: There is no such file, it is broken, or it wants anything else executed.
+        WeightsError: There is no such file, it is broken, or it needs other code to be executed.
     """
     path = Path(path)
     if not path.is_file():
@@ -97,13 +96,13 @@ def load_pretrained(
     optional: Sequence[str] = (),
     safetensors_only: bool = False,
 ) -> Any:
-    """Returns a `transformers` model with all its weights, in float32, ready to infer.
+    """Returns a `transformers` model with all its weights, in float32, ready for inference.
 
     Args:
-        model_class: The model's own class: no code that lies beside the weights can take part.
+        model_class: The model's own class, so that no code stored beside the weights can run.
         source: Hub id or local folder.
-        optional: Tensors that the weights may lack, since inference does not read them.
-        safetensors_only: Whether weights from `torch.save` are refused even as plain tensors.
+        optional: Tensors that may be missing because inference does not read them.
+        safetensors_only: Whether to refuse weights from `torch.save` even as plain tensors.
 
     Raises:
         WeightsError: The weights are missing, broken, unsafe, or those of another model.
@@ -129,7 +128,7 @@ def load_pretrained(
 
 
 def load_extractor(extractor_class: Any, source: str) -> Any:
-    """Returns a `transformers` feature extractor with the settings that lie beside the weights.
+    """Returns a `transformers` feature extractor with the settings stored beside the weights.
 
     Raises:
         WeightsError: There are none.
@@ -152,7 +151,7 @@ def _refusal(path: Path, complaint: str) -> str:
     wanted = re.search(r"GLOBAL ([\w.]+)", complaint)
     what = f"names {wanted[1]}" if wanted else "holds more than weights, or is broken"
     return (
-        f"refused to load {path}: its pickle {what}, and no code of a checkpoint is ever run here; "
+        f"refused to load {path}: its pickle {what}, and code in a checkpoint is never executed; "
         "get the file from its publisher, or convert it to safetensors where you trust it"
     )
 
@@ -161,7 +160,7 @@ def _plain_bytes(tensor: Tensor) -> tuple[str, list[int], npt.NDArray[np.uint8]]
     if isinstance(tensor, torch.Tensor):
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         dtype = str(tensor.dtype).removeprefix("torch.")
-        # numpy has no bfloat16, so that the bytes are read without their type.
+        # numpy has no bfloat16, so the bytes are read without their type.
         return dtype, list(tensor.shape), flat.view(torch.uint8).numpy()
     little = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
     return tensor.dtype.name, list(tensor.shape), little.reshape(-1).view(np.uint8)

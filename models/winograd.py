@@ -1,8 +1,8 @@
-"""A transposed convolution that takes fewer multiplications, for networks on a CPU.
+"""A transposed convolution with fewer multiplications, for networks on a CPU.
 
-Upsampling by 2 gives four pixels for each one that comes in, each of them a convolution with 3 x 3
-taps (some of them zero). Winograd's method evaluates those on tiles: a fixed linear map of a tile
-of the input, one matrix product per point, and a fixed linear map back.
+Upsampling by 2 turns each input pixel into four, each a convolution with 3 x 3 taps (some of them
+zero). Winograd's method evaluates those on tiles: a fixed linear map of an input tile, one matrix
+product per point, and a fixed linear map back.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ Matrix: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _TAPS = 3
 _POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 0.5, -2)}
-"""Where the polynomials are evaluated, besides infinity, by the length of a tile of outputs; for 4,
-those that cost the least precision."""
+"""Where the polynomials are evaluated, besides infinity, by the length of an output tile; for 4,
+the points that lose the least precision."""
 
 
 class WinogradUpsampling(nn.Module):
-    """Does what a transposed convolution (kernel 5, stride 2) does after its border is taken off.
+    """Replaces a transposed convolution (kernel 5, stride 2) whose border is cropped.
 
-    In float32 the result differs by some 1e-6 of its range from that of the convolution, whose own
-    rounding is of that size.
+    In float32 the result differs from that of the convolution by some 1e-6 of its range, about the
+    rounding error of the convolution itself.
 
     Args:
         convolution: Kernel 5 x 5, stride 2, no padding, with a bias.
-        tile: Length of a tile, 2 or 4: 4 takes fewer multiplications, and more memory for weights.
+        tile: Length of a tile, 2 or 4; 4 needs fewer multiplications and more memory for weights.
 
     Raises:
-        ValueError: The convolution is of another kind, or there are no points for such a tile.
+        ValueError: The convolution is of another kind, or the tile is of another length.
     """
 
     def __init__(self, convolution: nn.ConvTranspose2d, *, tile: int) -> None:
@@ -61,7 +61,7 @@ class WinogradUpsampling(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns [clips, output channels, 2 height, 2 width] of [clips, channels, height, width].
 
-        The fastest where both are channels_last.
+        Fastest where both are channels_last.
         """
         clips, channels, height, width = x.shape
         tile, size = self._tile, self._tile + 2
@@ -107,7 +107,10 @@ def winograd_matrices(
 
 
 def _at_points(tile: int, coefficients: int) -> Matrix:
-    """Returns what evaluates a polynomial of so many coefficients; infinity takes the highest."""
+    """Returns the matrix that evaluates a polynomial of so many coefficients at the points.
+
+    Its value at infinity is its highest coefficient.
+    """
     finite = np.vander(np.array(_POINTS[tile], np.float64), coefficients, increasing=True)
     return np.vstack([finite, np.eye(coefficients)[-1]])
 

@@ -1,10 +1,10 @@
-"""Residual quantisation by signed shapes: each codebook holds shapes, used as they are or negated.
+"""Residual quantisation by signed shapes: codebooks of shapes, each used as stored or negated.
 
 MDCT coefficients are as likely positive as negative, so a codebook without signs would learn each
 shape twice. With signs, half the shapes see twice the examples: at 10 bits that is worth 0.4 dB on
 music it was not fitted on, for half the search.
 
-Code 2 i stands for +shape i, and code 2 i + 1 for -shape i.
+Code 2 i means +shape i, and code 2 i + 1 means -shape i.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from singsong.models.kmeans import revived, starved_and_drawn
+from singsong.models.kmeans import find_dead_clusters, reseed
 
 _BLOCK = 8192
-"""Points whose products with all shapes are held at a time."""
+"""Points whose products with all shapes are in memory at once."""
 
 
 def nearest_shapes(points: torch.Tensor, shapes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,12 +59,12 @@ def signed_shapes(codes: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
 
 
 def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Tensor:
-    """Returns codes whose signed shapes add up to something near each point: int64 [points, books].
+    """Returns codes whose signed shapes approximately add up to each point: int64 [points, books].
 
     Args:
         points: float32 [points, dims].
         books: float32 [books, shapes, dims].
-        beam: How many partial sums are kept from book to book; 1 is the plain greedy search.
+        beam: How many partial sums are kept from book to book; 1 is greedy search.
 
     Raises:
         ValueError: The beam is not from 1 to the number of shapes.
@@ -95,12 +95,12 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
         rows = (torch.arange(count)[:, None] * sums + parents).reshape(-1)
         residuals = residuals[rows] - signed_shapes(chosen.reshape(-1), shapes)
         codes = torch.cat([codes[rows], chosen.reshape(-1, 1)], dim=1)
-    # The partial sums of a point stand best first.
+    # The partial sums of a point are sorted, the best first.
     return codes[::beam]
 
 
 def _greedy_search(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
-    """Returns what `search` with a beam of 1 stands for, without its bookkeeping."""
+    """Does what `search` with a beam of 1 does, without its bookkeeping."""
     residuals, codes = points.clone(), torch.empty(len(books), len(points), dtype=torch.int64)
     half_norms = books.square().sum(2) / 2
     products = torch.empty(len(points), books.shape[1])
@@ -120,7 +120,7 @@ def add_up(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     """Returns the sum of the signed shapes of each point: float32 [points, dims].
 
     Args:
-        codes: int64 [points, k]: of the first k books, which may be none.
+        codes: int64 [points, k], of the first k books; k may be 0.
         books: float32 [books, shapes, dims].
 
     >>> add_up(torch.tensor([[3, 2]]), torch.tensor([[[1.0], [4.0]], [[0.25], [0.5]]])).tolist()
@@ -137,7 +137,7 @@ def fit_books(
 ) -> torch.Tensor:
     """Returns residual codebooks of signed shapes: float32 [books, shapes, dims].
 
-    Each book is fitted by k-means to what the books before it leave over.
+    Each book is fitted by k-means to the residual of the books before it.
 
     Args:
         points: float32 [points, dims]; not changed.
@@ -147,7 +147,7 @@ def fit_books(
         rng: Draws the first shapes and the replacements of dead ones.
 
     Raises:
-        ValueError: There are fewer points than shapes, or no round to do.
+        ValueError: There are fewer points than shapes, or iterations is not positive.
 
     >>> points = torch.tensor([[3.0], [-3.0], [1.0], [-1.0]])
     >>> rng = np.random.default_rng(0)
@@ -180,9 +180,9 @@ def _fit_book(
         sums = _signed_sums(points, codes, shapes)
         book = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], book)
         if iteration < iterations - 1:
-            drawn = starved_and_drawn(counts, squared, rng=rng)
-            serving = signed_shapes(codes[drawn[1]], book)
-            book = revived(book, *drawn, points=points, serving=serving)
+            dead, drawn = find_dead_clusters(counts, squared, rng=rng)
+            nearby = signed_shapes(codes[drawn], book)
+            book = reseed(book, dead, targets=points[drawn], nearby=nearby)
     return book
 
 
@@ -196,10 +196,10 @@ def _signed_sums(points: torch.Tensor, codes: torch.Tensor, shapes: int) -> torc
 
 
 def _best(gains: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the largest gains of each row and where they are, both [rows, count].
+    """Returns the largest gains of each row and their columns, both [rows, count].
 
     Args:
-        gains: float32 [rows, shapes]; all but the last of the found ones are overwritten.
+        gains: float32 [rows, shapes]; overwritten at all places found but the last.
         count: How many to find.
     """
     # NumPy's argmax takes a tenth of the time of torch's topk here, and this is the inner loop.
