@@ -60,27 +60,28 @@ docker:
 	@docker version >/dev/null 2>&1 || \
 	  { echo "This needs Docker, and its daemon running: \`docker version\` fails here."; exit 1; }
 
-lock: $(VENV)/.dev ## pin the newest versions that fit together
-	@$(BIN)/uv pip compile setup.py --quiet --upgrade --extra dev --python-version 3.11 \
-	  --no-header --no-annotate --no-emit-index-url -o requirements.lock
+lock: $(VENV)/.dev ## pin the newest versions that fit together, for each Python that is supported
+	@$(BIN)/uv pip compile setup.py --quiet --upgrade --extra all --extra dev --universal \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.lock
+	@sed -i "s/ ; python_full_version < '3.14'.*//; s/ and platform_machine.*//" requirements.lock
 
 clean: ## remove the environment, the demo and what was built
 	rm -rf $(VENV) demo build
 
 $(VENV)/.uv:
 	@echo "Setting up $(VENV) (once; a few minutes and about 6 GB, or TORCH_BACKEND=cpu for 2 GB)"
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-	  { echo "This needs Python 3.11 or 3.12: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "This needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.11 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.uv setup.py requirements.lock
-	@$(INSTALL) -e .
+	@$(INSTALL) -e ".[all]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.ready
-	@$(INSTALL) -e ".[dev]"
+	@$(INSTALL) -e ".[all,dev]"
 	@touch $@
 
 $(SPARK_JAR): runners/job_server/pom.xml

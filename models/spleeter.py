@@ -172,7 +172,7 @@ class VocalsNet(nn.Module):
         return functional.pixel_shuffle((left + right) / 2, 2)[:, 0]
 
     def save_multiplications(self) -> None:
-        """Switches layers to Winograd's method where it is faster; needs the weights to be loaded."""
+        """Switches layers to Winograd's method where it is faster, after the weights are loaded."""
         for level, tile in _TILES.items():
             convolution, _, *rest = self.get_submodule(f"up{level}").children()
             self.add_module(

@@ -13,7 +13,10 @@ from tests.support.dockerfile import ROOT, arguments, environment, last_stage, r
 INSTRUCTIONS = read_dockerfile()
 ARGUMENTS = arguments(INSTRUCTIONS)
 STAGE = last_stage(INSTRUCTIONS)
-LOCKED = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines())
+LOCKED = dict(
+    line.partition(" ;")[0].split("==")
+    for line in (ROOT / "requirements.lock").read_text().splitlines()
+)
 
 
 def test_beam_is_that_of_the_lock_file() -> None:
