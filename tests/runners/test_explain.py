@@ -10,13 +10,16 @@ from apache_beam.typehints import typehints
 import singsong.models.bundle
 import singsong.pipelines.prepare
 import singsong.transforms.encode_tracks
+from singsong.audio.loudness import drop_reason
 from singsong.commands import cli
 from singsong.runners.dataflow import DataflowOptions
 from singsong.runners.example_elements import EXAMPLES
 from singsong.runners.explain import ExplainedStage, encoded_bytes, example_of, explain
 from singsong.runners.job import Job
-from singsong.schemas.elements import SourceFile, Track
-from singsong.schemas.recipe import DatasetRecipe
+from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
+from singsong.schemas.errors import ClipError
+from singsong.schemas.recipe import DatasetRecipe, LoudnessFilter
+from singsong.transforms.outputs import Stage
 from tests.support.cloud import MINIMUM, flags
 from tests.support.fakes import fake_models, write_tones
 
@@ -89,6 +92,18 @@ def test_examples_survive_the_way_between_stages(element: type) -> None:
     data = coder.encode(EXAMPLES[element])
     assert coder.decode(data) == EXAMPLES[element]
     assert encoded_bytes(EXAMPLES[element], element) > len(data)
+
+
+def test_examples_have_reasons_that_exist() -> None:
+    reasons = {error.reason for error in ClipError.__subclasses__()}
+    assert EXAMPLES[DeadLetter].reason in reasons
+    assert EXAMPLES[DeadLetter].stage in vars(Stage).values()
+    thresholds = LoudnessFilter()
+    drops = {
+        drop_reason(vocals_db=0, instrumental_db=level, loudness_filter=thresholds)
+        for level in (-100, -20)
+    }
+    assert {reason for reason, _ in EXAMPLES[TrackSummary].dropped_clips} <= drops
 
 
 def test_examples_are_made_of_examples() -> None:

@@ -17,6 +17,7 @@ from singsong.runners.image_labels import (
     image_labels,
     main,
     software_labels,
+    source_digest,
 )
 from singsong.runners.preflight import (
     check_bucket,
@@ -27,6 +28,7 @@ from singsong.runners.preflight import (
 )
 from singsong.schemas.recipe import ModelSpec
 from tests.support.cloud import JOB, StubDataflow, StubRegistry, StubServer, flags, options
+from tests.support.command import ROOT
 from tests.support.object_stores import Store
 
 CHOSEN = {"location": "US", "customPlacementConfig": {"dataLocations": ["US-EAST1", "US-WEST1"]}}
@@ -46,6 +48,21 @@ def test_the_labels_are_told_to_docker(capsys: pytest.CaptureFixture[str]) -> No
     assert told == image_labels([("acoustic", ModelSpec(name="lite"))])
     assert set(told) == {VERSION_LABEL, PYTHON_LABEL, BEAM_LABEL, WEIGHTS_LABEL}
     assert not set("".join(told.values())) & set(" \"'`$*?[]{}\\;&|<>")
+
+
+def test_the_label_covers_every_room_that_is_installed(tmp_path: Path) -> None:
+    """A stale image passes the check if a room that workers import is left out."""
+    rooms = [path.parent.name for path in ROOT.glob("*/__init__.py")]
+    files = [tmp_path / room / name for room in rooms for name in ("__init__.py", "a/b.py")]
+    for path in [tmp_path / "__init__.py", *files]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    for path in [tmp_path / "__init__.py", *files]:
+        before = source_digest(tmp_path)
+        path.write_text("2")
+        installed = path.relative_to(tmp_path).parts[0] not in ("tests", "benchmarks")
+        assert (source_digest(tmp_path) != before) is installed, path
+    assert {"training", "generation", "synth", "pipelines", "commands"} <= set(rooms)
 
 
 def test_a_model_of_no_role_has_no_label() -> None:
