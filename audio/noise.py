@@ -22,7 +22,7 @@ def add_noise(
     Raises:
         ValueError: sigma is negative.
 
-    Paper: 4.2: z ~ N(0, 0.01^2), -40 dB.
+    Paper: 3.4 and 4.5: z ~ N(0, 0.01^2), -40 dB.
     Default: one fixed realisation per clip, so that it does not depend on order or worker.
 
     >>> x = np.zeros(4, np.float32)

@@ -3,7 +3,7 @@
     singsong calibrate-rms ~/musdb18/test --subset test
 
 The paper keeps the 10 s clips whose vocals have a peak RMS above -25 dB, and gets 1232 of the train
-set and 778 of the test set (4.3); it does not define "peak RMS". If you have MUSDB18, this shows
+set and 778 of the test set (4.1); it does not define "peak RMS". If you have MUSDB18, this shows
 which window gives those counts. Reads `*.stem.mp4` and the folders of MUSDB18-HQ.
 """
 

@@ -15,7 +15,7 @@ def run(config: TrainConfig, *, resume: bool) -> int:
     """Trains, says how it ended and returns the exit code.
 
     Raises:
-        ValueError: A setting does not fit the dataset, the machine or the run that is to go on.
+        ValueError: A setting does not fit the dataset, the machine or the run that is to continue.
         DatasetError: There is no dataset, or it does not hold together.
         JobFailedError: The loss is not finite.
         OSError: A checkpoint cannot be written.

@@ -159,7 +159,7 @@ class Accompanist:
         Raises:
             ValueError: The vocals are not [samples], empty or not finite, or there is no seed.
 
-        Paper: 3.3 and 6: the noise of training, windows of 10 s every 5 s, prompted by what was
+        Paper: 3.3, 3.4 and 6: noise as in training, windows of 10 s every 5 s, prompted by what was
             generated before; the vocals themselves never pass through the codec.
         """
         windows = self.windows.tokens(vocals, sample_rate_hz=sample_rate_hz)

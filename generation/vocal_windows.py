@@ -63,7 +63,7 @@ class VocalWindows:
         Raises:
             ValueError: The vocals are not [samples], empty or not finite.
 
-        Paper: 3.3: the noise of training is added.
+        Paper: 3.4: the noise of training is added.
         """
         _check(vocals)
         key = hashlib.sha256(vocals.tobytes()).hexdigest()

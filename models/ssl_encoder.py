@@ -29,7 +29,7 @@ class SslSemanticEncoder:
     Raises:
         WeightsError: The codebook is missing, broken, or for features of another width.
 
-    Paper: 3.1 and 4.5: k = 1024, 25 codes per second.
+    Paper: 3.2: k = 1024, 25 codes per second.
     Default: each dimension is normalised before k-means, as AudioLM does.
     """
 

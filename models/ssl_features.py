@@ -79,8 +79,8 @@ class SslFeatures:
         ValueError: A setting is not one of those possible, or the machine lacks the device.
         WeightsError: The weights are missing, broken or unsafe.
 
-    Paper: 3.1, an intermediate layer of w2v-BERT.
-    Default: the paper does not say which one; AudioLM uses layer 7 of w2v-BERT.
+    Paper: 3.2, an intermediate layer of w2v-BERT.
+    Default: the paper does not say which; layer 7 of w2v-BERT is that of AudioLM.
     """
 
     def __init__(

@@ -79,10 +79,11 @@ def _flag(name: str) -> str:
 def _add_flag(group: argparse._ArgumentGroup, field: Field[Any]) -> None:
     """Adds a flag that is left out of the parsed ones unless it is given."""
     default = "" if field.default is MISSING else field.default
+    text = field.metadata.get("help", "")
     shared: dict[str, Any] = {
         "dest": field.name,
         "default": argparse.SUPPRESS,
-        "help": field.metadata.get("help"),
+        "help": f"{text} (default: {default})" if default else text,
     }
     if isinstance(default, bool):
         group.add_argument(_flag(field.name), action="store_true", **shared)

@@ -59,7 +59,7 @@ class AcousticGeometry:
         ValueError: A field is not positive, more coarse codebooks than codebooks, or the codes do
             not fit in uint16.
 
-    Paper: 3.1: 16 kHz, 50 frames per second, 12 codebooks of 1024 codes, 4 of them coarse.
+    Paper: 3.2: 16 kHz, 50 frames per second, 12 codebooks of 1024 codes, 4 of them coarse.
     """
 
     sample_rate_hz: int

@@ -106,7 +106,7 @@ def record_fields(recipe: EncodeRecipe, geometry: Geometry) -> tuple[RecordField
         recipe: Which sounds are encoded, and how long a clip is.
         geometry: The shapes of the codes.
 
-    Paper: 3.1, 3.2 and 4.2; the featurizations are chosen when the records are read.
+    Paper: 3.2, 3.4 and 4.2; the featurizations are chosen when the records are read.
     """
     fields = [
         RecordField(name="clip_id", kind="string", meaning="id of the clip: track and index"),

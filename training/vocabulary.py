@@ -64,7 +64,7 @@ class TokenBlock:
         Raises:
             ValueError: The number of codebooks is another.
 
-        Paper: 3.1, the order of the flattened codes.
+        Paper: 3.2, the order of the flattened codes.
 
         >>> block = TokenBlock(first=6, codebooks=2, codebook_size=8)
         >>> block.tokens(np.array([[0, 7], [1, 0]])).tolist()

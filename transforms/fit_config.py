@@ -23,7 +23,7 @@ class FitConfig:
         frames_per_clip: The most frames drawn from each.
         max_frames: The most frames fitted; of more, a keyed draw picks these.
         iterations: Rounds of k-means.
-        codes: Size of each codebook. Paper: 3.1 and 3.2.
+        codes: Size of each codebook. Paper: 3.2.
         device: Where an encoder runs.
         progress: Folder of this machine to report progress to.
         start_process: Called once in each worker.

@@ -53,7 +53,7 @@ class TrackRows:
     Attributes:
         watch: Takes the seconds spent in each step.
 
-    Paper: 4.1 and 4.2.
+    Paper: 3.4, 4.1 and 4.2.
     """
 
     def __init__(

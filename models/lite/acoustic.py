@@ -54,7 +54,7 @@ class LiteAcousticCodec:
         geometry: Sample rate, frame rate, number and size of the codebooks.
         weights_sha256: Hex digest of the codebooks and of the settings that shape the result.
 
-    Paper: 3.1, in place of SoundStream.
+    Paper: 3.2, in place of SoundStream.
     Differs: the transform is fixed and the codebooks come from k-means; no network is trained.
     """
 

@@ -45,7 +45,7 @@ def acoustic_training_frames(
         key: Names the clip; the frames and the changes depend on it and the seed alone.
         max_frames: Most frames to draw; a shorter clip gives them all.
 
-    Paper: 4.1, noise with sigma 0.01 on the vocals.
+    Paper: 3.4 and 4.5, noise with sigma 0.01 on the vocals.
 
     Raises:
         ValueError: The audio is not one clip with a sample in it, or max_frames is not positive.

@@ -75,7 +75,7 @@ def whole(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def end_what_a_failed_test_leaves() -> Iterator[None]:
     yield
     for child in psutil.Process().children():
-        if "singsong.commands.cli" in child.cmdline():
+        if "singsong" in child.cmdline():
             child.kill()
 
 
