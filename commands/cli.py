@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.errors import SingsongError
+from singsong.schemas.extras import extra_needed
 
 
 class CommandModule(Protocol):
@@ -161,7 +162,8 @@ def run(command: Command, arguments: Sequence[str], *, debug: bool = False) -> i
     """
     args = command.parse(arguments)
     try:
-        return command.load().run(args)
+        with extra_needed("train" if command.name == "train" else "prepare", by="this command"):
+            return command.load().run(args)
     except KeyboardInterrupt:
         print(f"singsong {command.name}: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from singsong.schemas.errors import SingsongError
+
 _EXTRA_OF: Mapping[str, str] = {"google": "gcp", "gcsfs": "gcp", "s3fs": "s3"}
 """Libraries that one extra alone brings, whatever the feature that wants them."""
 
 
-class MissingLibraryError(ImportError):
+class MissingLibraryError(SingsongError, ImportError):
     """A library is not installed; the message names the extra that brings it."""
 
 

@@ -33,7 +33,7 @@ def sound_name(track: Track, *, digest: str, seed: int, suffix: str) -> str:
 
     >>> track = Track(track_id="ab12", uri="gs://takes/verse one.wav", size_bytes=1)
     >>> sound_name(track, digest="cd34", seed=0, suffix=".flac")
-    'verse one-9bcee15b-seed0.flac'
+    'verse one-806f2a0a-seed0.flac'
     """
     name = posixpath.splitext(posixpath.basename(track.uri))[0]
     name = name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
