@@ -36,7 +36,7 @@ class DacCodec:
         ValueError: A setting is not allowed, or the machine lacks the device.
         WeightsError: The weights are missing, broken or not in safetensors.
 
-    Paper: 3.2, with another codec of the same geometry.
+    Paper: 3.2, with a different codec of the same geometry.
     """
 
     def __init__(

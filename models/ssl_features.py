@@ -80,7 +80,7 @@ class SslFeatures:
         WeightsError: The weights are missing, broken or unsafe.
 
     Paper: 3.2, an intermediate layer of w2v-BERT.
-    Default: the paper does not say which; layer 7 of w2v-BERT is that of AudioLM.
+    Default: the paper does not say which one; AudioLM uses layer 7 of w2v-BERT.
     """
 
     def __init__(
