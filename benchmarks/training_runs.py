@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from singsong.commands import cli
 from singsong.dataset.manifest import ShardEntry, commit_manifest, read_manifest
 from singsong.schemas.records import ROWS_PER_GROUP
-from singsong.storage.objects import sha256_of
+from singsong.storage import sha256_of
 from singsong.training.featurization import Featurization
 from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.train_config import TrainConfig

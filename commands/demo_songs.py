@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from singsong.audio.sound_files import flac_bytes
 from singsong.schemas.seeds import generator
-from singsong.storage.objects import is_temporary, join, list_files, put_bytes, remove
+from singsong.storage import is_temporary, join, list_files, put_bytes, remove
 from singsong.synth.score import Score, SongSpec, compose
 from singsong.synth.song import MIX, STEMS, render_song
 

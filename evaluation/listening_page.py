@@ -20,7 +20,7 @@ from singsong.evaluation.spectrogram import (
     QUIETEST_DB,
     spectrogram_png,
 )
-from singsong.storage.objects import join, put_bytes
+from singsong.storage import join, put_bytes
 
 PAGE = "index.html"
 SOUNDS_FOLDER = "sounds"

@@ -1,23 +1,34 @@
-"""What went wrong at an object store, in one sentence, whichever library talks to it."""
+"""Errors of object stores in one sentence, whichever client library raised them."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+
+
+class Access(StrEnum):
+    """What is done to an object, as the participle used in messages."""
+
+    LIST = "listed"
+    READ = "read"
+    REMOVE = "removed"
+    WRITE = "written"
+
 
 _PERMISSIONS = {
     "gs": {
-        "listed": "storage.objects.list",
-        "read": "storage.objects.get",
-        "removed": "storage.objects.delete",
-        "written": "storage.objects.create and storage.objects.delete",
+        Access.LIST: "storage.objects.list",
+        Access.READ: "storage.objects.get",
+        Access.REMOVE: "storage.objects.delete",
+        Access.WRITE: "storage.objects.create and storage.objects.delete",
     },
     "s3": {
-        "listed": "s3:ListBucket",
-        "read": "s3:GetObject",
-        "removed": "s3:DeleteObject",
-        "written": "s3:PutObject",
+        Access.LIST: "s3:ListBucket",
+        Access.READ: "s3:GetObject",
+        Access.REMOVE: "s3:DeleteObject",
+        Access.WRITE: "s3:PutObject",
     },
 }
 _ALIASES = {"gcs": "gs", "s3a": "s3"}
@@ -28,11 +39,11 @@ _BUSY = (errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO))
 
 
 class StoreError(OSError):
-    """An object store did not do what was asked."""
+    """A request to an object store failed."""
 
 
 class StoreMissingError(StoreError, FileNotFoundError):
-    """There is no such object, or no such bucket."""
+    """The object or its bucket does not exist."""
 
 
 class StoreDeniedError(StoreError, PermissionError):
@@ -40,19 +51,19 @@ class StoreDeniedError(StoreError, PermissionError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store gave no answer, or failed, in every try of its client library."""
+    """The store did not answer, or failed, in every attempt of its client library."""
 
 
 @contextmanager
-def told_plainly(url: str, what: str) -> Iterator[None]:
-    """Turns what a client library raises into one of the errors above; others pass.
+def translate_store_errors(url: str, access: Access) -> Iterator[None]:
+    """Translates errors of client libraries into the errors above; others propagate.
 
     Args:
-        url: What is worked on.
-        what: "listed", "read", "written" or "removed".
+        url: The object or folder in use.
+        access: What is done to it.
 
     Raises:
-        StoreMissingError: The object or the bucket is not there.
+        StoreMissingError: The object or the bucket does not exist.
         StoreDeniedError: The credentials do not allow it.
         StoreUnavailableError: The store does not answer.
     """
@@ -61,10 +72,10 @@ def told_plainly(url: str, what: str) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        plain = _plain(error, url=url, what=what)
-        if plain is None:
+        translated = _translate(error, url=url, access=access)
+        if translated is None:
             raise
-        raise plain from error
+        raise translated from error
 
 
 def bucket_of(url: str) -> str:
@@ -78,27 +89,27 @@ def bucket_of(url: str) -> str:
 
 
 def is_lost_upload(error: Exception) -> bool:
-    """Returns whether store and client disagree on how far an upload is: it is to be begun again.
+    """Returns whether an upload must start again: store and client disagree on its progress.
 
-    So it is when the answer to a block was lost, or the store forgot an upload that took too long.
-    A bucket that is not there looks the same.
+    This happens when the response to a block was lost, or when the store dropped an upload that
+    took too long. A missing bucket looks the same.
     """
     return isinstance(error, FileNotFoundError) or getattr(error, "code", None) in _LOST
 
 
-def _plain(error: Exception, *, url: str, what: str) -> StoreError | None:
+def _translate(error: Exception, *, url: str, access: Access) -> StoreError | None:
     if isinstance(error, FileNotFoundError):
-        missing = url if what == "read" else f"the bucket {bucket_of(url)}"
+        missing = url if access is Access.READ else f"the bucket {bucket_of(url)}"
         return StoreMissingError(f"{missing} does not exist")
     if _is_denied(error):
         return StoreDeniedError(
-            f"{url} may not be {what}: the credentials in use lack "
-            f"{_permission(url, what)} on {bucket_of(url)} ({_last_line(error)})"
+            f"{url} may not be {access}: the credentials in use lack "
+            f"{_permission(url, access)} on {bucket_of(url)} ({_last_line(error)})"
         )
     if _is_failure(error):
         return StoreUnavailableError(
-            f"{url} could not be {what}: {bucket_of(url)} does not answer, or fails in every try "
-            f"({_last_line(error)})"
+            f"{url} could not be {access}: {bucket_of(url)} does not answer, or fails in every "
+            f"attempt ({_last_line(error)})"
         )
     return None
 
@@ -107,11 +118,23 @@ def _is_denied(error: Exception) -> bool:
     kind = type(error)
     return (
         isinstance(error, PermissionError)
-        or (isinstance(error, OSError) and str(error).startswith("Forbidden"))  # gcsfs
+        or _is_forbidden_by_gcsfs(error)
         or getattr(error, "code", None) in (401, 403)
         or kind.__name__ in _NO_CREDENTIALS
         or (kind.__module__.startswith("google.auth") and kind.__name__ != "TransportError")
     )
+
+
+def _is_forbidden_by_gcsfs(error: Exception) -> bool:
+    """Returns whether gcsfs got status 403, the only one for which it raises a bare `OSError`.
+
+    See `gcsfs.retry.validate_response`; the error itself holds no status.
+    """
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    raised_in = frame.tb_frame.f_globals.get("__name__") if frame is not None else None
+    return type(error) is OSError and raised_in == "gcsfs.retry"
 
 
 def _is_failure(error: Exception) -> bool:
@@ -122,10 +145,10 @@ def _is_failure(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in _CLIENTS
 
 
-def _permission(url: str, what: str) -> str:
+def _permission(url: str, access: Access) -> str:
     protocol = url.partition("://")[0]
     known = _PERMISSIONS.get(_ALIASES.get(protocol, protocol), {})
-    return known.get(what, "the right")
+    return known.get(access, "the right")
 
 
 def _last_line(error: Exception) -> str:

@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import save_file
 
 from singsong.models.weights import load_safely
-from singsong.storage.objects import TEMPORARY_PREFIX
+from singsong.storage import TEMPORARY_PREFIX
 
 CHECKPOINTS_FOLDER = "checkpoints"
 MODEL_FOLDER = "model"

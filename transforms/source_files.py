@@ -18,7 +18,7 @@ from singsong.schemas.errors import (
     EmptyFileError,
     UnreadableFileError,
 )
-from singsong.storage.errors import StoreUnavailableError
+from singsong.storage import StoreUnavailableError
 
 
 def list_source_files(url: str, *, only_files: bool = False) -> Iterator[SourceFile]:

@@ -10,7 +10,7 @@ import soundfile
 
 from singsong.commands.cli import COMMANDS
 from singsong.commands.demo_songs import DemoSongsConfig
-from singsong.storage.objects import TEMPORARY_PREFIX
+from singsong.storage import TEMPORARY_PREFIX
 from singsong.synth.score import compose
 from singsong.synth.song import MIX, STEMS, render_song
 
