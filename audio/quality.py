@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-FloatArray = npt.NDArray[np.float32]
+from singsong.schemas.arrays import FloatArray
 
 POWER_FLOOR = 1e-9
 """Power per bin under which two spectra count as equally silent: -90 dB re full scale."""

@@ -7,7 +7,6 @@ import os
 import tempfile
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from singsong import storage
@@ -17,8 +16,7 @@ from singsong.audio.sound_formats import (
     check_sound_file,
     suffix_of,
 )
-
-FloatArray = npt.NDArray[np.float32]
+from singsong.schemas.arrays import FloatArray
 
 
 def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> float:

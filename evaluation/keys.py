@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 
+from singsong.schemas.arrays import FloatArray
 from singsong.synth.score import Key, Mode
-
-FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 _PITCH_CLASSES = 12
 _PROFILES: dict[Mode, tuple[float, ...]] = {

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray: TypeAlias = npt.NDArray[np.float32]
+from singsong.schemas.arrays import FloatArray
 
 _HOP_SAMPLES = 128
 TOLERANCE = 0.04

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from singsong import storage
 from singsong.audio.resample import resample
@@ -22,14 +21,13 @@ from singsong.models.devices import checked_device
 from singsong.models.protocols import AcousticCodec, SemanticEncoder
 from singsong.models.registry import load_acoustic, load_semantic
 from singsong.models.weights import load_pretrained, tensors_sha256
+from singsong.schemas.arrays import FloatArray, TokenArray
 from singsong.schemas.recipe import ModelSpec
 from singsong.training.accompaniment_model import AccompanimentModel
 from singsong.training.checkpoints import find_model
 from singsong.training.fine_model import FineModel
 from singsong.training.provenance import Provenance, read_provenance
-from singsong.training.vocabulary import TokenArray
 
-FloatArray = npt.NDArray[np.float32]
 _IS_FINE = "crop_seconds"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from singsong.training.vocabulary import SOS, TokenArray
+from singsong.schemas.arrays import TokenArray
+from singsong.training.vocabulary import SOS
 
 FREE = -1
 """Stands in a forced sequence where a token is to be drawn."""

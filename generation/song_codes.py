@@ -22,9 +22,10 @@ from singsong.generation.song_windows import (
     force_overlap,
     join_windows,
 )
+from singsong.schemas.arrays import IntArray, TokenArray
 from singsong.schemas.seeds import generator
 from singsong.training.t5_layers import evaluation_mode
-from singsong.training.vocabulary import FineVocabulary, IntArray, TokenArray, Vocabulary
+from singsong.training.vocabulary import FineVocabulary, Vocabulary
 
 BATCH_CHUNKS = 16
 """How many chunks of fine codes are drawn at once."""

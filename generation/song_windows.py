@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from singsong.schemas.arrays import TokenArray
 from singsong.schemas.geometry import clip_samples
 from singsong.training.provenance import Provenance
-from singsong.training.vocabulary import TokenArray, Vocabulary
+from singsong.training.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,15 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from singsong.audio.noise import add_noise
 from singsong.audio.resample import resample
 from singsong.generation.song_windows import WindowLayout, window_layout, window_starts
 from singsong.models.protocols import AcousticCodec, SemanticEncoder
+from singsong.schemas.arrays import FloatArray, TokenArray
 from singsong.schemas.geometry import clip_samples
 from singsong.training.provenance import Provenance
-from singsong.training.vocabulary import TokenArray
 
-FloatArray = npt.NDArray[np.float32]
 _TICKS_HZ = 1000
 """What windows are counted in; the sample rates of codec, encoder and vocals differ."""
 

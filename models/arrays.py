@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from singsong.audio.resample import resample
-from singsong.models.protocols import CodeArray, FloatArray
 from singsong.models.registry import load_model
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.recipe import ModelSpec
 
 

@@ -24,7 +24,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from singsong.models.protocols import AcousticCodec, FloatArray, SemanticEncoder, Separator
+from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 
 CLIPS = 8

@@ -10,8 +10,8 @@ from transformers.models.dac.modeling_dac import Snake1d
 
 from singsong.models.batching import in_fixed_batches
 from singsong.models.devices import checked_device, checked_dtype, on_device
-from singsong.models.protocols import CodeArray, FloatArray
 from singsong.models.weights import load_pretrained, tensors_sha256
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry
 
 DEFAULT_SOURCE = "descript/dac_16khz"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from singsong.models.protocols import FloatArray
+from singsong.schemas.arrays import FloatArray
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

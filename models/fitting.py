@@ -11,9 +11,9 @@ import torch
 
 from singsong.models.kmeans import fit_kmeans
 from singsong.models.lite import fitting as lite_fitting
-from singsong.models.protocols import FloatArray
 from singsong.models.registry import load_ssl_features
 from singsong.models.ssl_features import SslFeatures
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.recipe import ModelSpec
 from singsong.schemas.seeds import generator
 

@@ -10,8 +10,8 @@ from demucs.apply import apply_model
 from singsong.models.batching import in_fixed_batches
 from singsong.models.demucs_checkpoints import load_bag
 from singsong.models.devices import checked_device, checked_dtype, on_device
-from singsong.models.protocols import FloatArray
 from singsong.models.weights import WeightsError, tensors_sha256
+from singsong.schemas.arrays import FloatArray
 
 DEFAULT_SOURCE = "htdemucs"
 

@@ -10,15 +10,10 @@ this contract is checked by `singsong.models.conformance`.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
-
-FloatArray: TypeAlias = npt.NDArray[np.float32]
-CodeArray: TypeAlias = npt.NDArray[np.uint16]
 
 
 class Separator(Protocol):

@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from singsong.models.batching import in_fixed_batches
 from singsong.models.devices import checked_device, checked_dtype, on_device
-from singsong.models.protocols import FloatArray
 from singsong.models.weights import Allowed, WeightsError, load_safely, tensors_sha256
 from singsong.models.winograd import WinogradUpsampling
+from singsong.schemas.arrays import FloatArray
 
 SAMPLE_RATE_HZ = 44100
 FFT_SAMPLES = 4096

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from singsong.models.kmeans import assign
-from singsong.models.protocols import CodeArray, FloatArray
 from singsong.models.ssl_features import SslFeatures
 from singsong.models.weights import WeightsError, load_safely, tensors_sha256
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import SemanticGeometry
 
 

@@ -17,8 +17,8 @@ from transformers import (
 
 from singsong.models.batching import in_fixed_batches
 from singsong.models.devices import checked_device, checked_dtype, on_device
-from singsong.models.protocols import FloatArray
 from singsong.models.weights import load_extractor, load_pretrained, tensors_sha256
+from singsong.schemas.arrays import FloatArray
 
 POOLED = 2
 """States averaged into one frame: 50 Hz to 25 Hz."""

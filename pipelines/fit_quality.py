@@ -16,8 +16,8 @@ from singsong.audio.clips import ClipCutter
 from singsong.audio.decode import stream_mono
 from singsong.models.lite.acoustic import LiteAcousticCodec
 from singsong.models.lite.quality import measure_acoustic, measure_semantic
-from singsong.models.protocols import FloatArray
 from singsong.models.registry import load_semantic
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.errors import ClipError
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.recipe import ModelSpec

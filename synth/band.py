@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
+from singsong.schemas.arrays import FloatArray
 from singsong.synth.score import (
     BARS_PER_SECTION,
     BEATS_PER_BAR,
@@ -19,7 +20,6 @@ from singsong.synth.score import (
     section_of,
 )
 
-FloatArray = npt.NDArray[np.float32]
 Pan = tuple[float, float]
 
 # The eighths of a bar; a digit is how hard, out of 9. R is the root and F the fifth.

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.signal import oaconvolve
 
 from singsong.audio.loudness import peak_rms_db
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.recipe import LoudnessWindow
 from singsong.synth.band import play_bass, play_chords, play_drums
 from singsong.synth.score import Score, SongSpec, compose
 from singsong.synth.voice import sing
-
-FloatArray = npt.NDArray[np.float32]
 
 STEMS = ("vocals", "drums", "bass", "chords")
 MIX = "mix"

@@ -11,9 +11,9 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfilt
 
+from singsong.schemas.arrays import FloatArray
 from singsong.synth.score import SongSpec, SungNote
 
-FloatArray = npt.NDArray[np.float32]
 ControlArray = npt.NDArray[np.float64]
 
 CONTROL_HZ = 400

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from singsong.dataset.manifest import Manifest, manifest_fields
 from singsong.dataset.shard_reader import Rows
+from singsong.schemas.arrays import TokenArray
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.records import Geometry, RecordField
 from singsong.schemas.seeds import generator
@@ -18,7 +19,6 @@ from singsong.training.vocabulary import FineVocabulary, Vocabulary
 
 FEATURIZATIONS = ("SA-SA", "S-SA", "A-SA", "SA-A", "A-A")
 
-TokenArray = npt.NDArray[np.int64]
 Features = dict[str, npt.NDArray[np.integer]]
 
 

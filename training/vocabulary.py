@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from singsong.schemas.arrays import IntArray, TokenArray
 from singsong.schemas.records import Geometry
-
-IntArray = npt.NDArray[np.integer]
-TokenArray = npt.NDArray[np.int64]
 
 PAD = 0
 SOS = 1

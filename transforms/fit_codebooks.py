@@ -14,7 +14,7 @@ from singsong import storage
 from singsong.audio.clips import ClipCutter
 from singsong.audio.decode import stream_mono
 from singsong.models.fitting import Fitter, load_fitter
-from singsong.models.protocols import FloatArray
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.elements import Track
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.names import clip_id

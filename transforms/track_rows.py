@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from singsong.audio.clips import ClipCutter
 from singsong.audio.loudness import drop_reason, peak_rms_db
@@ -17,6 +16,7 @@ from singsong.audio.resample import resample
 from singsong.audio.sound_files import flac_bytes
 from singsong.dataset.parts import TrackFacts
 from singsong.models.bundle import Models
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.errors import (
     ClipError,
     EmptyFileError,
@@ -29,8 +29,6 @@ from singsong.schemas.names import clip_id
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.schemas.records import DROPPED, ENCODED, FAILED
 from singsong.transforms.stopwatch import Stopwatch
-
-FloatArray = npt.NDArray[np.float32]
 
 SUM_TOLERANCE = 1e-6
 """Largest |mix - (vocals + instrumental)| of a clip whose loudest sample is at most 1."""

@@ -22,8 +22,8 @@ from singsong.models.lite.envelope import (
 )
 from singsong.models.lite.mdct import imdct, mdct
 from singsong.models.lite.shapes import add_up, search
-from singsong.models.protocols import CodeArray, FloatArray
 from singsong.models.weights import load_safely, tensors_sha256
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry
 from singsong.schemas.seeds import generator
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from scipy import fft
 
-FloatArray = npt.NDArray[np.float32]
+from singsong.schemas.arrays import FloatArray
 
 WINDOW_SAMPLES = 2048
 MELS = 48

@@ -17,7 +17,7 @@ from singsong.models.lite.envelope import COEFFICIENTS, band_profile, outlines, 
 from singsong.models.lite.features import FEATURES
 from singsong.models.lite.mdct import mdct
 from singsong.models.lite.shapes import fit_books
-from singsong.models.protocols import FloatArray
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.seeds import generator
 
 SHAPE_DIMS = 224

@@ -9,10 +9,9 @@ an orthonormal matrix: energy in time is energy in frequency.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft
 
-FloatArray = npt.NDArray[np.float32]
+from singsong.schemas.arrays import FloatArray
 
 
 def mdct(audio: FloatArray, *, hop: int) -> FloatArray:

@@ -13,7 +13,8 @@ from singsong.audio.quality import (
     perplexity,
     snr_db,
 )
-from singsong.models.protocols import AcousticCodec, FloatArray, SemanticEncoder
+from singsong.models.protocols import AcousticCodec, SemanticEncoder
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.seeds import generator
 
 

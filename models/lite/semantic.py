@@ -12,8 +12,8 @@ import torch
 from singsong.models.kmeans import assign
 from singsong.models.lite.checks import check_audio, check_tensor
 from singsong.models.lite.features import FEATURES, MELS, PITCH_CLASSES, log_mel_chroma
-from singsong.models.protocols import CodeArray, FloatArray
 from singsong.models.weights import load_safely, tensors_sha256
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import SemanticGeometry
 
 GEOMETRY = SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from singsong.generation.sampling import FREE, draw, sample_tokens
+from singsong.schemas.arrays import TokenArray
 from singsong.training.accompaniment_model import target_logits
-from singsong.training.vocabulary import TokenArray
 from tests.support.token_masks import allowed
 from tests.support.trained import VOCABULARY, small_accompaniment, small_fine
 

@@ -15,7 +15,6 @@ from demucs.htdemucs import HTDemucs
 from singsong.models import demucs_checkpoints
 from singsong.models.conformance import check_separator, noise_clips
 from singsong.models.htdemucs import DemucsSeparator
-from singsong.models.protocols import FloatArray
 from singsong.models.weights import WeightsError
 from tests.support.small_checkpoints import (
     Malice,

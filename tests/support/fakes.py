@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from singsong.models.bundle import Models
-from singsong.models.protocols import CodeArray, FloatArray
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 
 RATE = 44100

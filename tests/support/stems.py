@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from singsong.models.bundle import Models
-from singsong.models.protocols import CodeArray, FloatArray
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, ModelSpec
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from singsong.training.vocabulary import TokenArray
+from singsong.schemas.arrays import TokenArray
 
 
 def allowed(ranges: TokenArray, size: int) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from singsong.models.protocols import CodeArray, FloatArray
+from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 
 LEVELS = 256
