@@ -16,6 +16,7 @@ from singsong.models import demucs_checkpoints
 from singsong.models.conformance import check_separator, noise_clips
 from singsong.models.htdemucs import DemucsSeparator
 from singsong.models.weights import WeightsError
+from singsong.schemas.arrays import FloatArray
 from tests.support.small_checkpoints import (
     Malice,
     build_htdemucs,
