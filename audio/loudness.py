@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from singsong.schemas.outcomes import DropReason
 from singsong.schemas.recipe import LoudnessFilter, LoudnessWindow
 
 SILENCE_DB = -200.0
@@ -44,7 +45,7 @@ def peak_rms_db(
 
 def drop_reason(
     *, vocals_db: float, instrumental_db: float, loudness_filter: LoudnessFilter
-) -> str | None:
+) -> DropReason | None:
     """Returns why a clip is dropped, or None when it is kept.
 
     Args:
@@ -57,14 +58,14 @@ def drop_reason(
 
     >>> drop_reason(vocals_db=-12, instrumental_db=-15, loudness_filter=LoudnessFilter())
     >>> drop_reason(vocals_db=-10, instrumental_db=-15, loudness_filter=LoudnessFilter())
-    'vocals_too_loud'
+    <DropReason.VOCALS_TOO_LOUD: 'vocals_too_loud'>
     >>> drop_reason(vocals_db=-50, instrumental_db=-26, loudness_filter=LoudnessFilter())
-    'instrumental_too_quiet'
+    <DropReason.INSTRUMENTAL_TOO_QUIET: 'instrumental_too_quiet'>
     """
     if instrumental_db < loudness_filter.min_instrumental_db:
-        return "instrumental_too_quiet"
+        return DropReason.INSTRUMENTAL_TOO_QUIET
     if vocals_db >= instrumental_db + loudness_filter.max_vocals_above_db:
-        return "vocals_too_loud"
+        return DropReason.VOCALS_TOO_LOUD
     return None
 
 

@@ -48,15 +48,15 @@ def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> flo
 
 
 def flac_bytes(audio: FloatArray, *, sample_rate_hz: int) -> bytes:
-    """Returns audio as a 16-bit FLAC file; what is over full scale is clipped.
+    """Returns audio as a 16-bit FLAC file; samples over full scale are clipped.
 
     Args:
         audio: float32 [samples] or [channels, samples].
-        sample_rate_hz: Its rate.
+        sample_rate_hz: Samples per second.
 
     >>> flac_bytes(np.zeros(160, np.float32), sample_rate_hz=16000)[:4]
     b'fLaC'
     """
     buffer = io.BytesIO()
-    soundfile.write(buffer, audio.T.clip(-1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, audio.clip(-1, 1).T, sample_rate_hz, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()

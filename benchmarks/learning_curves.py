@@ -20,7 +20,7 @@ from benchmarks.training_runs import (
     train_all,
     unigram_nats,
 )
-from singsong.dataset.manifest import read_manifest
+from singsong.dataset.handle import open_dataset
 from tests.support.trained import logged
 
 WHAT = {"loss": "all codes", "nll": "coarse acoustic codes"}
@@ -67,8 +67,8 @@ def main() -> None:
         *(("--parts", args.parts) if args.parts else ()),
     )
     few = changed_dataset(dataset, args.work / "few", lambda table: table.slice(0, args.few))
-    splits = read_manifest(str(dataset)).splits
-    hours = splits[TRAIN]["clips"] * args.clip_seconds / 3600
+    splits = open_dataset(str(dataset)).manifest.splits
+    hours = splits[TRAIN].clips * args.clip_seconds / 3600
     runs = {
         f"{hours:.1f} hours": args.work / "run-all",
         f"{args.few} clips": args.work / "run-few",
@@ -86,7 +86,7 @@ def main() -> None:
     )
     unigram = unigram_nats(dataset, default_view())
     draw(args.picture, runs, unigram)
-    print(f"held out: {splits[VALIDATION]['clips']} clips of {splits[VALIDATION]['tracks']} tracks")
+    print(f"held out: {splits[VALIDATION].clips} clips of {splits[VALIDATION].tracks} tracks")
     print("\n| nats per code | " + " | ".join(WHAT.values()) + " |\n|---|---|---|")
     print(_line("unigram, held out", unigram))
     for name, run in runs.items():

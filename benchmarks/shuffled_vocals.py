@@ -32,7 +32,7 @@ from benchmarks.training_runs import (
     with_shuffled_vocals,
 )
 from singsong.audio.resample import resample
-from singsong.dataset.manifest import read_manifest
+from singsong.dataset.handle import open_dataset
 from singsong.evaluation.keys import estimate_key, key_agreement
 from singsong.evaluation.tempo import estimate_tempo, tempo_agrees
 from singsong.generation.accompanist import Accompanist
@@ -263,7 +263,9 @@ def report(
 ) -> None:
     heads = ("trained on", "seed", "all codes", "semantic", "coarse")
     heads = (*heads, "key, isolated", "tempo, isolated", "key, separated", "tempo, separated")
-    print(f"Nats of {read_manifest(str(dataset)).splits[VALIDATION]['clips']} held-out clips\n")
+    print(
+        f"Nats of {open_dataset(str(dataset)).manifest.splits[VALIDATION].clips} held-out clips\n"
+    )
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for (kind, seed), values in figures.items():
         print(_line(f"{kind} | {seed}", values))

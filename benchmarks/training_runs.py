@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from singsong.commands import cli
+from singsong.dataset.handle import open_dataset
 from singsong.dataset.manifest import ShardEntry, commit_manifest, read_manifest
 from singsong.schemas.records import ROWS_PER_GROUP
 from singsong.storage import sha256_of
@@ -66,7 +67,8 @@ def changed_dataset(source: Path, output: Path, change: Callable[[pa.Table], pa.
         if shard.split != TRAIN:
             shutil.copyfile(source / shard.path, output / shard.path)
             entries.append(shard)
-    splits = {**manifest.splits, TRAIN: {**manifest.splits[TRAIN], "clips": changed.num_rows}}
+    train = replace(manifest.splits[TRAIN], clips=changed.num_rows)
+    splits = {**manifest.splits, TRAIN: train}
     commit_manifest(str(output), replace(manifest, shards=tuple(entries), splits=splits, tables=()))
     return output
 
@@ -115,7 +117,7 @@ def unigram_nats(dataset: Path, view: Featurization) -> dict[str, float]:
         is the mean of all targets, `nll` that of the coarse ones, `semantic` of the others.
     """
     train, held_out = (_targets(dataset, view, split) for split in (TRAIN, VALIDATION))
-    sequence = view.of(read_manifest(str(dataset))).target_tokens
+    sequence = view.of(open_dataset(str(dataset))).target_tokens
     nats = np.empty(held_out.shape)
     for first, last in {tuple(pair) for pair in sequence.ranges.tolist()}:
         here = np.all(sequence.ranges == (first, last), axis=1)

@@ -5,58 +5,56 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from singsong import storage
-from singsong.dataset.manifest import read_manifest
-from singsong.dataset.parts import read_loudness
+from singsong.dataset.handle import open_dataset
+from singsong.dataset.parts import preview_part
 from singsong.dataset.summary import describe
 from singsong.dataset.verify import verify_dataset
-from singsong.schemas.names import PARTS_FOLDER, VERSIONS_FOLDER
+from singsong.dataset.versions import version_names
+from singsong.schemas.outcomes import TrackStatus
 from singsong.schemas.recipe import LoudnessFilter
 
 _BROKEN_EXIT_CODE = 1
 
 
 def show(args: argparse.Namespace) -> int:
-    """Prints what a dataset holds, and each dead letter.
+    """Prints what a dataset holds, and each failure.
 
     Raises:
         DatasetError: There is no dataset.
     """
-    manifest = read_manifest(args.dataset, args.version)
+    dataset = open_dataset(args.dataset, args.version)
+    manifest = dataset.manifest
     print(f"dataset {manifest.dataset_digest}")
-    print("\n".join(describe(manifest)))
+    print("\n".join(describe(dataset)))
     for role, digest in sorted(manifest.weights.items()):
         print(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}")
-    with storage.open_read(storage.join(args.dataset, manifest.table("dead_letters").path)) as file:
-        letters = pq.read_table(file).to_pylist()
-    for letter in letters:
-        clip = "" if letter["clip_index"] is None else f" clip {letter['clip_index']}"
-        print(f"{letter['reason']}: {letter['uri']}{clip}: {letter['message']}")
+    for failure in dataset.failures:
+        clip = "" if failure.clip_index is None else f" clip {failure.clip_index}"
+        print(f"{failure.reason}: {failure.uri}{clip}: {failure.message}")
     return 0
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Checks every file of a dataset, prints what is wrong and returns the exit code.
+    """Checks every file of a dataset, prints each problem and returns the exit code.
 
     Raises:
         DatasetError: There is no dataset.
     """
-    manifest = read_manifest(args.dataset, args.version)
-    problems = []
-    files = len(manifest.shards) + len(manifest.tables)
+    dataset = open_dataset(args.dataset, args.version)
+    files = len(dataset.shards) + len(dataset.manifest.tables)
     with tqdm(total=files, unit="file", desc="verify", disable=None) as bar:
-        for problem in verify_dataset(args.dataset, manifest, on_file=bar.update):
-            problems.append(problem)
+        problems = list(verify_dataset(dataset, on_file=bar.update))
     for problem in problems:
         print(problem)
     if problems:
         print(f"{len(problems)} problems in {args.dataset}")
         return _BROKEN_EXIT_CODE
-    rows = sum(shard.rows for shard in manifest.shards)
-    print(f"dataset {manifest.dataset_digest[:12]} is whole: {files} files, {rows} records")
+    rows = sum(shard.rows for shard in dataset.shards)
+    digest = dataset.manifest.dataset_digest
+    print(f"dataset {digest[:12]} is whole: {files} files, {rows} records")
     return 0
 
 
@@ -66,12 +64,13 @@ def versions(args: argparse.Namespace) -> int:
     Raises:
         DatasetError: There is no dataset.
     """
-    newest = read_manifest(args.dataset).dataset_digest
-    for name in storage.list_files(storage.join(args.dataset, VERSIONS_FOLDER)):
-        manifest = read_manifest(args.dataset, name.removesuffix(".json"))
-        mark = "*" if manifest.dataset_digest == newest else " "
-        clips = manifest.counts["clips"]["kept"]
-        print(f"{mark} {manifest.dataset_digest[:12]}  {clips} clips, {len(manifest.shards)} files")
+    newest = open_dataset(args.dataset).manifest.dataset_digest
+    for name in version_names(args.dataset):
+        version = open_dataset(args.dataset, name)
+        digest = version.manifest.dataset_digest
+        mark = "*" if digest == newest else " "
+        clips = version.manifest.counts.clips.kept
+        print(f"{mark} {digest[:12]}  {clips} clips, {len(version.shards)} files")
     return 0
 
 
@@ -82,26 +81,24 @@ def preview(args: argparse.Namespace) -> int:
         DatasetError: There is no dataset.
         ValueError: The dataset has no vocals to decide on.
     """
-    manifest = read_manifest(args.dataset, args.version)
-    if manifest.recipe["encode"]["separator"] is None:
+    dataset = open_dataset(args.dataset, args.version)
+    if dataset.recipe.encode.separator is None:
         raise ValueError("the dataset was made without separation: there is nothing to filter by")
-    parts = manifest.origin["parts"]
-    folder = storage.join(args.dataset, parts) if parts == PARTS_FOLDER else parts
     wanted = LoudnessFilter(
         min_instrumental_db=args.min_instrumental_db,
         max_vocals_above_db=args.max_vocals_above_db,
     )
-    with storage.open_read(storage.join(args.dataset, manifest.table("tracks").path)) as file:
-        rows = pq.read_table(file, columns=["status", "part"]).to_pylist()
-    outcomes = Counter[str]()
-    without_codes = 0
-    for row in rows:
-        if row["status"] == "encoded":
-            decided, missing = read_loudness(storage.join(folder, row["part"]), wanted)
-            outcomes.update(decided)
-            without_codes += missing
+    outcomes, without_codes = Counter[str](), 0
+    for track in dataset.tracks:
+        if track.status == TrackStatus.ENCODED:
+            part = preview_part(storage.join(dataset.parts, track.part), wanted)
+            outcomes["kept"] += part.kept
+            outcomes.update({f"dropped: {reason}": n for reason, n in part.dropped.items()})
+            outcomes.update({f"failed: {reason}": n for reason, n in part.failed.items()})
+            without_codes += part.without_codes
     for outcome, clips in sorted(outcomes.items()):
-        print(f"{outcome:<28}{clips:>10}")
+        if clips:
+            print(f"{outcome:<28}{clips:>10}")
     print(f"{'of those kept, no codes yet':<28}{without_codes:>10}")
     return 0
 

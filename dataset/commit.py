@@ -1,56 +1,27 @@
-"""The last step: the sums must add up, then the manifest makes the dataset. No Beam."""
+"""The last step: check that the sums add up, then commit the manifest."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields as dataclass_fields
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-import pyarrow as pa
 
 from singsong import storage
-from singsong.dataset.manifest import Manifest, ShardEntry, commit_manifest, read_manifest
-from singsong.dataset.shard_writer import write_table_file
+from singsong.dataset.counts import count, count_splits
+from singsong.dataset.manifest import Manifest, ShardEntry, commit_manifest
+from singsong.dataset.tables import write_failures, write_tracks
+from singsong.dataset.versions import unlisted_files
 from singsong.schemas.elements import DeadLetter, TrackSummary
-from singsong.schemas.names import SHARDS_FOLDER, TABLES_FOLDER, VERSIONS_FOLDER
+from singsong.schemas.names import SHARDS_FOLDER
+from singsong.schemas.outcomes import TrackStatus
 from singsong.schemas.recipe import DatasetRecipe, recipe_json
 from singsong.schemas.records import Geometry
 
 _PACKAGES = ("singsong", "apache-beam", "numpy", "pyarrow", "soundfile", "soxr", "torch")
-_COUNTS = pa.map_(pa.string(), pa.int64())
-TRACKS_SCHEMA = pa.schema(
-    [
-        ("uri", pa.string()),
-        ("track_id", pa.string()),
-        ("status", pa.string()),
-        ("part", pa.string()),
-        ("audio_sha256", pa.string()),
-        ("split", pa.string()),
-        ("duplicate_of", pa.string()),
-        ("reason", pa.string()),
-        ("seconds", pa.float64()),
-        ("tail_seconds", pa.float64()),
-        ("kept_clips", pa.int64()),
-        ("dropped_clips", _COUNTS),
-        ("failed_clips", _COUNTS),
-    ]
-)
-DEAD_LETTERS_SCHEMA = pa.schema(
-    [
-        ("uri", pa.string()),
-        ("track_id", pa.string()),
-        ("clip_index", pa.int32()),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("message", pa.string()),
-    ]
-)
 
 
 class AccountingError(Exception):
-    """Something was lost or counted twice between the list of files and the dataset."""
+    """Files or clips were lost or counted twice between the input and the dataset."""
 
 
 def commit_dataset(
@@ -68,25 +39,25 @@ def commit_dataset(
     """Writes the tables and the manifest, and returns the manifest.
 
     Args:
-        dataset: Where to.
-        recipe: What made it.
+        dataset: Folder or URL.
+        recipe: The recipe that made it.
         weights: Hex digest of each model's weights, by role.
         geometry: Shapes of the codes.
         tracks: The encoded and the duplicate tracks.
-        letters: What failed, tracks and clips.
-        shards: What was written.
+        letters: The failed tracks and clips.
+        shards: The shards that were written.
         listed: How many files were listed.
         origin: Where models and parts were found.
 
     Raises:
-        AccountingError: The sums do not add up, or a shard is gone; nothing is committed.
-        OSError: The place cannot be written; nothing is committed.
+        AccountingError: The sums do not add up, or a shard is missing; nothing is committed.
+        OSError: The dataset cannot be written; nothing is committed.
     """
     failed = [
         TrackSummary(
             uri=letter.uri,
             track_id=letter.track_id or "",
-            status="failed",
+            status=TrackStatus.FAILED,
             reason=letter.reason,
         )
         for letter in letters
@@ -103,22 +74,22 @@ def commit_dataset(
         splits=count_splits(everything, recipe),
         shards=tuple(sorted(shards, key=lambda shard: shard.path)),
         tables=(
-            write_table_file(dataset, name="dead_letters", table=_letters_table(letters)),
-            write_table_file(dataset, name="tracks", table=_tracks_table(everything)),
+            write_failures(dataset, letters),
+            write_tracks(dataset, everything),
         ),
         origin=dict(origin),
         software=_software(),
     )
     commit_manifest(dataset, manifest)
-    sweep(dataset)
+    sweep(dataset, newest=manifest)
     return manifest
 
 
 def check_sums(tracks: Sequence[TrackSummary], shards: Sequence[ShardEntry], listed: int) -> None:
-    """Checks that each listed file has one line, and each kept clip one record per format.
+    """Checks that each listed file has one row, and each kept clip one record per format.
 
     Raises:
-        AccountingError: It is not so.
+        AccountingError: The sums differ.
     """
     if len(tracks) != listed:
         raise AccountingError(f"{listed} files were listed, {len(tracks)} are accounted for")
@@ -139,9 +110,9 @@ def check_sums(tracks: Sequence[TrackSummary], shards: Sequence[ShardEntry], lis
 
 
 def check_present(dataset: str, shards: Sequence[ShardEntry]) -> None:
-    """Checks that nobody removed a shard between its writing and the commit.
+    """Checks that no shard was removed since it was written.
 
-    Another job with the same output sweeps away what no version lists when it commits.
+    When another job with the same output commits, it removes all files that no version lists.
 
     Raises:
         AccountingError: A shard is missing.
@@ -155,80 +126,19 @@ def check_present(dataset: str, shards: Sequence[ShardEntry]) -> None:
         )
 
 
-def count(tracks: Sequence[TrackSummary]) -> dict[str, Any]:
-    """Returns what became of each track and clip, and seconds of audio."""
-    encoded = [track for track in tracks if track.status == "encoded"]
-    return {
-        "tracks": {
-            "listed": len(tracks),
-            "encoded": len(encoded),
-            "duplicate": sum(track.status == "duplicate" for track in tracks),
-            "failed": dict(sorted(Counter(t.reason for t in tracks if t.reason).items())),
-        },
-        "clips": {
-            "kept": sum(track.kept_clips for track in encoded),
-            "dropped": _summed(track.dropped_clips for track in encoded),
-            "failed": _summed(track.failed_clips for track in encoded),
-        },
-        "seconds": {
-            "decoded": round(sum(track.seconds for track in encoded), 3),
-            "tails": round(sum(track.tail_seconds for track in encoded), 3),
-        },
-    }
+def sweep(dataset: str, *, newest: Manifest) -> None:
+    """Removes shards and tables that no version of the dataset lists.
 
-
-def count_splits(
-    tracks: Sequence[TrackSummary], recipe: DatasetRecipe
-) -> dict[str, dict[str, Any]]:
-    """Returns the tracks, clips and seconds in each split."""
-    splits = {}
-    for name, _ in recipe.splits:
-        inside = [track for track in tracks if track.split == name and track.kept_clips]
-        clips = sum(track.kept_clips for track in inside)
-        splits[name] = {
-            "tracks": len(inside),
-            "clips": clips,
-            "seconds": clips * recipe.encode.clip_seconds,
-        }
-    return splits
-
-
-def sweep(dataset: str) -> None:
-    """Removes shards and tables that no version of the dataset lists."""
-    listed = listed_files(dataset)
-    for folder in (SHARDS_FOLDER, TABLES_FOLDER):
-        for name in storage.list_files(storage.join(dataset, folder)):
-            if f"{folder}/{name}" not in listed:
-                storage.remove(storage.join(dataset, folder, name))
-
-
-def listed_files(dataset: str) -> set[str]:
-    """Returns the paths that the manifests of all versions list, relative to the dataset.
+    Args:
+        dataset: Folder or URL.
+        newest: The version that was just committed; it is not read back.
 
     Raises:
-        DatasetError: A manifest cannot be read.
+        DatasetError: The manifest of another version cannot be read.
+        OSError: The dataset cannot be listed, or a file cannot be removed.
     """
-    versions = storage.list_files(storage.join(dataset, VERSIONS_FOLDER))
-    manifests = [read_manifest(dataset, name.removesuffix(".json")) for name in versions]
-    return {entry.path for manifest in manifests for entry in (*manifest.shards, *manifest.tables)}
-
-
-def _summed(pairs: Iterable[Iterable[tuple[str, int]]]) -> dict[str, int]:
-    total = Counter[str]()
-    for track_pairs in pairs:
-        total.update(dict(track_pairs))
-    return dict(sorted(total.items()))
-
-
-def _tracks_table(tracks: Sequence[TrackSummary]) -> pa.Table:
-    names = [field.name for field in dataclass_fields(TrackSummary)]
-    rows = [{name: getattr(track, name) for name in names} for track in tracks]
-    return pa.Table.from_pylist(rows, TRACKS_SCHEMA)
-
-
-def _letters_table(letters: Sequence[DeadLetter]) -> pa.Table:
-    ordered = sorted(letters, key=lambda letter: (letter.uri, letter.clip_index or 0))
-    return pa.Table.from_pylist([vars(letter) for letter in ordered], DEAD_LETTERS_SCHEMA)
+    for path in unlisted_files(dataset, known=[newest]):
+        storage.remove(storage.join(dataset, path))
 
 
 def _software() -> dict[str, str]:

@@ -8,20 +8,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from singsong import storage
+from singsong.dataset.counts import Counts, SplitCounts
 from singsong.schemas.errors import SingsongError
 from singsong.schemas.names import MANIFEST_NAME, version_path
-from singsong.schemas.recipe import json_digest, recipe_from_json
-from singsong.schemas.records import (
-    SCHEMA_VERSION,
-    Geometry,
-    RecordField,
-    record_fields,
-    shard_fields,
-)
+from singsong.schemas.recipe import json_digest
+from singsong.schemas.records import SCHEMA_VERSION
 
 
 class DatasetError(SingsongError):
-    """A dataset is missing, is not one, or does not hold together."""
+    """A dataset is missing, damaged or inconsistent."""
+
+
+class DatasetMissingError(DatasetError):
+    """There is no dataset of that name, or no such version of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +60,23 @@ class Manifest:
     """What a dataset is.
 
     Attributes:
-        recipe: The dataset recipe, as JSON values.
+        recipe: The dataset recipe, as JSON values; `Dataset.recipe` is the dataclass.
         weights: Hex digest of each model's weights, by role.
-        geometry: Shapes of the codes, as JSON values.
+        geometry: Shapes of the codes, as JSON values; `Dataset.geometry` is the dataclass.
         counts: What became of each track and clip.
         splits: Tracks, clips and seconds of each split.
         shards: The shards.
         tables: The table of tracks and the table of dead letters.
         origin: Where the models and the parts were found, by role; not part of the digest.
-        software: Versions of what wrote it; not part of the digest.
+        software: Versions of the packages that wrote it; not part of the digest.
         schema_version: Version of the record table.
     """
 
     recipe: Mapping[str, Any]
     weights: Mapping[str, str]
     geometry: Mapping[str, Any]
-    counts: Mapping[str, Any]
-    splits: Mapping[str, Mapping[str, Any]]
+    counts: Counts
+    splits: Mapping[str, SplitCounts]
     shards: tuple[ShardEntry, ...]
     tables: tuple[FileEntry, ...]
     origin: Mapping[str, str]
@@ -107,7 +106,7 @@ class Manifest:
         """Returns the manifest that `to_json` wrote.
 
         Raises:
-            DatasetError: The text is no manifest, of another schema version, or was changed.
+            DatasetError: The text is not a manifest, has another schema version, or was changed.
         """
         try:
             value = json.loads(text)
@@ -120,7 +119,9 @@ class Manifest:
                 )
             shards = tuple(ShardEntry(**shard) for shard in value.pop("shards"))
             tables = tuple(FileEntry(**table) for table in value.pop("tables"))
-            manifest = cls(**value, shards=shards, tables=tables)
+            counts = Counts.from_json(value.pop("counts"))
+            splits = {name: SplitCounts(**split) for name, split in value.pop("splits").items()}
+            manifest = cls(**value, counts=counts, splits=splits, shards=shards, tables=tables)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(f"not a dataset manifest: {error}") from error
         if manifest.dataset_digest != digest:
@@ -131,7 +132,7 @@ class Manifest:
         return manifest
 
     def table(self, name: str) -> FileEntry:
-        """Returns the entry of the table "tracks" or "dead_letters".
+        """Returns the entry of a table, `TRACKS_TABLE` or `FAILURES_TABLE`.
 
         Raises:
             DatasetError: The manifest lists no such table.
@@ -142,12 +143,6 @@ class Manifest:
         raise DatasetError(f"the manifest lists no table {name!r}")
 
 
-def manifest_fields(manifest: Manifest) -> list[RecordField]:
-    """Returns the fields of the shards of a dataset."""
-    recipe = recipe_from_json(manifest.recipe, manifest.origin)
-    return shard_fields(record_fields(recipe.encode, Geometry.from_json(manifest.geometry)))
-
-
 def read_manifest(dataset: str, version: str | None = None) -> Manifest:
     """Returns the manifest of a dataset.
 
@@ -156,14 +151,16 @@ def read_manifest(dataset: str, version: str | None = None) -> Manifest:
         version: The first digits, twelve, of the digest of an older version; None is the newest.
 
     Raises:
-        DatasetError: There is none, or it cannot be read.
+        DatasetMissingError: It does not exist.
+        DatasetError: It is damaged, or of another schema version.
+        OSError: It cannot be read.
     """
     name = MANIFEST_NAME if version is None else version_path(version)
     url = storage.join(dataset, name)
     try:
         text = storage.read_bytes(url).decode()
     except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(
+        raise DatasetMissingError(
             f"{url} does not exist: no dataset, or its `singsong prepare` did not finish"
         ) from None
     except UnicodeDecodeError as error:
@@ -172,10 +169,10 @@ def read_manifest(dataset: str, version: str | None = None) -> Manifest:
 
 
 def commit_manifest(dataset: str, manifest: Manifest) -> None:
-    """Makes the manifest the dataset: first as a version that stays, then as the newest.
+    """Writes the manifest as a permanent version, then makes it the newest.
 
     Raises:
-        OSError: It could not be written; the dataset is then what it was before.
+        OSError: It cannot be written; the dataset is unchanged.
     """
     data = manifest.to_json().encode()
     storage.put_bytes(storage.join(dataset, version_path(manifest.dataset_digest)), data)

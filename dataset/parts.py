@@ -1,10 +1,10 @@
-"""Part files: every clip of one track, kept or not, with what is known of the track."""
+"""Part files: every clip of one track, kept or not, and facts about the track."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,29 +15,48 @@ import pyarrow.parquet as pq
 
 from singsong import storage
 from singsong.audio.loudness import drop_reason
+from singsong.dataset.manifest import DatasetError
+from singsong.dataset.parquet_files import ParquetReader, open_parquet
+from singsong.schemas.outcomes import ClipStatus, DropReason, FailureReason
 from singsong.schemas.recipe import LoudnessFilter
-from singsong.schemas.records import ENCODED, FAILED, RecordField, part_fields, part_schema
+from singsong.schemas.records import RecordField, part_fields, part_schema
 
 _FACTS_KEY = "singsong.track"
 _ROWS_PER_GROUP = 64
 _LIGHT_COLUMNS = ("clip_id", "clip_index", "status", "reason", "message")
+_LOUDNESS_COLUMNS = ("vocals_peak_rms_db", "instrumental_peak_rms_db")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackFacts:
-    """What is known of a track once it was decoded.
+    """Facts about a track, known once it is decoded.
 
     Attributes:
         track_id: Hex sha256 of the file's bytes.
         audio_sha256: Hex digest of the decoded audio.
         seconds: Its length.
-        tail_seconds: What did not fill a clip.
+        tail_seconds: Length of the rest that fills no clip.
     """
 
     track_id: str
     audio_sha256: str
     seconds: float
     tail_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFailure:
+    """A clip that failed.
+
+    Attributes:
+        clip_index: Which clip of the track.
+        reason: Why.
+        message: One sentence for a person.
+    """
+
+    clip_index: int
+    reason: FailureReason
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +67,38 @@ class PartDecisions:
         facts: The track.
         kept: Positions in the part of the rows to keep.
         dropped: Reason and number of the dropped clips.
-        failures: Clip index, reason and message of each failed clip.
+        failures: The failed clips.
     """
 
     facts: TrackFacts
     kept: tuple[int, ...]
-    dropped: tuple[tuple[str, int], ...]
-    failures: tuple[tuple[int, str, str], ...]
+    dropped: tuple[tuple[DropReason, int], ...]
+    failures: tuple[ClipFailure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartPreview:
+    """What another filter would make of a part, in numbers of clips.
+
+    Attributes:
+        kept: Kept clips.
+        dropped: Dropped clips, by reason.
+        failed: Failed clips, by reason.
+        without_codes: How many of the kept clips have no codes yet.
+    """
+
+    kept: int
+    dropped: Mapping[DropReason, int]
+    failed: Mapping[FailureReason, int]
+    without_codes: int
 
 
 class MissingCodesError(Exception):
-    """A clip is to be kept, but its part holds no codes for it."""
+    """The filter keeps a clip for which the part has no codes."""
 
 
 class BrokenPartError(Exception):
-    """A part file is not one any more."""
+    """A part file is damaged."""
 
 
 def rows_to_table(rows: Sequence[Mapping[str, Any]], fields: Sequence[RecordField]) -> pa.Table:
@@ -103,18 +139,18 @@ def write_part(
     rows: Iterable[Mapping[str, Any]],
     *,
     fields: Sequence[RecordField],
-    facts: Any,
+    facts: Callable[[], TrackFacts],
 ) -> None:
     """Writes a part, whole or not at all, a row group at a time.
 
     Args:
-        url: Where to.
+        url: The target.
         rows: The clips in their order; consumed once.
         fields: The record table.
-        facts: Called when the rows are exhausted; returns the `TrackFacts`.
+        facts: Called when the rows are exhausted; describes the track.
 
     Raises:
-        OSError: The disk is full, or the place cannot be written.
+        OSError: The disk is full, or the target cannot be written.
         ClipError: Raised by `rows`; nothing is written then.
     """
     with storage.spooled_file() as file:
@@ -136,15 +172,15 @@ def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mappi
         yield group
 
 
-def read_facts(part: pq.ParquetFile) -> TrackFacts:
-    """Returns what an open part says of its track.
+def read_facts(part: ParquetReader) -> TrackFacts:
+    """Returns what an open part says about its track.
 
     Raises:
-        ValueError: The file is not a part.
+        DatasetError: The file is not a part.
     """
     text = (part.metadata.metadata or {}).get(_FACTS_KEY.encode())
     if text is None:
-        raise ValueError("not a part file: it says nothing of its track")
+        raise DatasetError(f"{part.name} is not a part file: it does not describe a track")
     return TrackFacts(**json.loads(text))
 
 
@@ -158,28 +194,31 @@ def decide(url: str, *, dataset_filter: LoudnessFilter, separated: bool) -> Part
 
     Raises:
         MissingCodesError: The filter keeps a clip that was not encoded.
-        BrokenPartError: The file is no part, or is damaged.
+        BrokenPartError: The file is not a part, or is damaged.
         OSError: The part cannot be read.
     """
-    loudness = ("vocals_peak_rms_db", "instrumental_peak_rms_db") if separated else ()
-    with storage.open_read(url) as file:
-        try:
-            part = pq.ParquetFile(file)
-            facts = read_facts(part)
-            rows = part.read(columns=[*_LIGHT_COLUMNS, *loudness]).to_pylist()
-        except (pa.ArrowException, ValueError, KeyError) as error:
-            raise BrokenPartError(
-                f"{url} cannot be read ({error}): delete it and run the same command again"
-            ) from error
-    kept, dropped, failures = [], Counter[str](), []
+    loudness = _LOUDNESS_COLUMNS if separated else ()
+    try:
+        part = open_parquet(url)
+        facts = read_facts(part)
+        rows = part.read([*_LIGHT_COLUMNS, *loudness]).to_pylist()
+    except (DatasetError, ValueError) as error:
+        raise BrokenPartError(f"{error}: delete it and run the same command again") from error
+    kept, dropped, failures = [], Counter[DropReason](), []
     for position, row in enumerate(rows):
-        if row["status"] == FAILED:
-            failures.append((row["clip_index"], row["reason"], row["message"]))
+        if row["status"] == ClipStatus.FAILED:
+            failures.append(
+                ClipFailure(
+                    clip_index=row["clip_index"],
+                    reason=FailureReason(row["reason"]),
+                    message=row["message"],
+                )
+            )
             continue
         reason = _reason(row, dataset_filter) if separated else None
         if reason is not None:
             dropped[reason] += 1
-        elif row["status"] == ENCODED:
+        elif row["status"] == ClipStatus.ENCODED:
             kept.append(position)
         else:
             raise MissingCodesError(f"{row['clip_id']} is kept by the filter and has no codes")
@@ -191,44 +230,42 @@ def decide(url: str, *, dataset_filter: LoudnessFilter, separated: bool) -> Part
     )
 
 
-def read_loudness(url: str, wanted: LoudnessFilter) -> tuple[Counter[str], int]:
-    """Returns what a filter would make of a part, and how many clips it keeps have no codes.
+def preview_part(url: str, wanted: LoudnessFilter) -> PartPreview:
+    """Returns what another filter would make of a part.
 
     Args:
         url: The part.
         wanted: The thresholds.
 
-    Returns:
-        Number of clips as "kept", "dropped: <reason>" or "failed: <reason>", and the number.
-
     Raises:
-        OSError: The part cannot be read.
+        DatasetError: The part is damaged.
+        OSError: It cannot be read.
     """
-    columns = [*_LIGHT_COLUMNS, "vocals_peak_rms_db", "instrumental_peak_rms_db"]
-    outcomes, without_codes = Counter[str](), 0
-    with storage.open_read(url) as file:
-        rows = pq.read_table(file, columns=columns).to_pylist()
-    for row in rows:
-        if row["status"] == FAILED:
-            outcomes[f"failed: {row['reason']}"] += 1
-            continue
-        reason = _reason(row, wanted)
-        outcomes[f"dropped: {reason}" if reason else "kept"] += 1
-        without_codes += reason is None and row["status"] != ENCODED
-    return outcomes, without_codes
+    rows = open_parquet(url).read([*_LIGHT_COLUMNS, *_LOUDNESS_COLUMNS]).to_pylist()
+    usable = [row for row in rows if row["status"] != ClipStatus.FAILED]
+    reasons = [_reason(row, wanted) for row in usable]
+    kept = [row for row, reason in zip(usable, reasons, strict=True) if reason is None]
+    return PartPreview(
+        kept=len(kept),
+        dropped=Counter(reason for reason in reasons if reason is not None),
+        failed=Counter(
+            FailureReason(row["reason"]) for row in rows if row["status"] == ClipStatus.FAILED
+        ),
+        without_codes=sum(row["status"] != ClipStatus.ENCODED for row in kept),
+    )
 
 
 def has_failed_clips(url: str) -> bool:
     """Returns whether a clip of a part failed.
 
     Raises:
-        OSError: The part cannot be read.
+        DatasetError: The part is damaged.
+        OSError: It cannot be read.
     """
-    with storage.open_read(url) as file:
-        return FAILED in pq.read_table(file, columns=["status"])["status"].to_pylist()
+    return ClipStatus.FAILED in open_parquet(url).read(["status"])["status"].to_pylist()
 
 
-def _reason(row: Mapping[str, Any], dataset_filter: LoudnessFilter) -> str | None:
+def _reason(row: Mapping[str, Any], dataset_filter: LoudnessFilter) -> DropReason | None:
     return drop_reason(
         vocals_db=row["vocals_peak_rms_db"],
         instrumental_db=row["instrumental_peak_rms_db"],
@@ -237,18 +274,21 @@ def _reason(row: Mapping[str, Any], dataset_filter: LoudnessFilter) -> str | Non
 
 
 def read_rows(url: str, kept: Sequence[int], columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields the kept rows of a part, a row group at a time.
+    """Yields some columns of the kept rows of a part, a row group at a time.
+
+    Args:
+        url: The part.
+        kept: Positions of the rows.
+        columns: Which columns.
 
     Raises:
-        OSError: The part cannot be read.
+        DatasetError: The part is damaged.
+        OSError: It cannot be read.
     """
-    wanted = np.asarray(kept)
-    with storage.open_read(url) as file:
-        part = pq.ParquetFile(file)
-        start = 0
-        for group in range(part.num_row_groups):
-            rows = part.metadata.row_group(group).num_rows
-            inside = wanted[(wanted >= start) & (wanted < start + rows)] - start
-            if len(inside):
-                yield part.read_row_group(group, columns=list(columns)).take(inside)
-            start += rows
+    wanted, start = np.asarray(kept), 0
+    part = open_parquet(url)
+    for group, rows in enumerate(part.row_group_sizes):
+        inside = wanted[(wanted >= start) & (wanted < start + rows)] - start
+        if len(inside):
+            yield part.row_group(group, columns).take(inside)
+        start += rows

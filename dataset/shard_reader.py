@@ -10,11 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from singsong import storage
+from singsong.dataset.clips import column_values
 from singsong.dataset.manifest import DatasetError, ShardEntry
+from singsong.dataset.parquet_files import (
+    ParquetReader,
+    fetch_whole,
+    open_parquet,
+    parquet_in_memory,
+)
 from singsong.schemas.records import ROWS_PER_GROUP, RecordField
 
 Rows = Mapping[str, Any]
@@ -102,58 +106,41 @@ class ShardReader:
         url = storage.join(self._dataset, entry.path)
         try:
             if not storage.is_local(url) and self._cache is None:
-                data = storage.read_bytes(url)
+                data = fetch_whole(url, entry.bytes)
                 _check(url, entry, hashlib.sha256(data).hexdigest())
                 self._verified.add(shard)
-                return _OpenShard(url, pa.BufferReader(data), entry, self._fields)
+                return _OpenShard(parquet_in_memory(url, data), entry, self._fields)
             path = storage.local_path(url)
             if not storage.is_local(url):
                 path = _downloaded(url, entry, str(self._cache))
-            return _OpenShard(path, pa.OSFile(path), entry, self._fields)
+            return _OpenShard(open_parquet(path), entry, self._fields)
         except FileNotFoundError:
             raise DatasetError(f"{url} is missing: the manifest lists it") from None
 
 
 class _OpenShard:
     def __init__(
-        self, name: str, source: Any, entry: ShardEntry, fields: Sequence[RecordField]
+        self, reader: ParquetReader, entry: ShardEntry, fields: Sequence[RecordField]
     ) -> None:
-        self.name, self._source, self._fields = name, source, fields
+        self._reader, self._fields = reader, fields
+        self.name = reader.name
         self._columns = [field.name for field in fields]
-        try:
-            self._metadata = pq.read_metadata(source)
-        except pa.ArrowException as error:
-            raise DatasetError(f"{name} is damaged: {error}") from error
-        groups = range(self._metadata.num_row_groups)
-        found = [self._metadata.row_group(group).num_rows for group in groups]
+        found = reader.row_group_sizes
         whole, rest = divmod(entry.rows, ROWS_PER_GROUP)
         wanted = [ROWS_PER_GROUP] * whole + [rest] * (rest > 0)
         if found != wanted:
             raise DatasetError(
-                f"{name} has row groups of {found} rows, its {entry.rows} rows need {wanted}"
+                f"{self.name} has row groups of {found} rows, its {entry.rows} rows need {wanted}"
             )
-        schema = self._metadata.schema.to_arrow_schema()
+        schema = reader.schema
         for field in fields:
             kind = schema.field(field.name).type if field.name in schema.names else "missing"
             if kind != field.arrow_type:
-                raise DatasetError(f"{name}: {field.name} is {kind}, not {field.arrow_type}")
+                raise DatasetError(f"{self.name}: {field.name} is {kind}, not {field.arrow_type}")
 
     def read(self, group: int) -> Rows:
-        file = pq.ParquetFile(
-            self._source, metadata=self._metadata, page_checksum_verification=True
-        )
-        try:
-            table = file.read_row_group(group, columns=self._columns, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{self.name} is damaged: {error}") from error
-        return {field.name: _values(table, field) for field in self._fields}
-
-
-def _values(table: pa.Table, field: RecordField) -> Any:
-    column = table.column(field.name)
-    if field.kind != "codes":
-        return column.to_pylist()
-    return column.combine_chunks().values.to_numpy().reshape(len(column), *field.shape)
+        table = self._reader.row_group(group, self._columns)
+        return {field.name: column_values(table, field) for field in self._fields}
 
 
 def _downloaded(url: str, entry: ShardEntry, cache: str) -> str:

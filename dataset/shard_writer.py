@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from singsong import storage
 from singsong.dataset import tfrecord
-from singsong.dataset.manifest import FileEntry, ShardEntry
+from singsong.dataset.manifest import ShardEntry
 from singsong.dataset.parts import read_rows
-from singsong.schemas.names import shard_path, table_path
+from singsong.schemas.names import shard_path
 from singsong.schemas.records import ROWS_PER_GROUP, RecordField, shard_fields, shard_schema
 
 
@@ -60,7 +60,7 @@ class _TFRecordShard:
 
     def write(self, table: pa.Table) -> None:
         for example in tfrecord.encode_examples(table, self._fields):
-            tfrecord.write_record(self._file, example)
+            self._file.write(tfrecord.frame_record(example))
 
     def close(self) -> None:
         self._file.flush()
@@ -174,19 +174,3 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             held, rows = [whole.slice(ROWS_PER_GROUP)], rows - ROWS_PER_GROUP
     if rows:
         yield pa.concat_tables(held).combine_chunks()
-
-
-def write_table_file(dataset: str, *, name: str, table: pa.Table) -> FileEntry:
-    """Writes a table beside the shards, as Parquet, and returns its entry.
-
-    Raises:
-        OSError: The disk is full, or the place cannot be written.
-    """
-    with storage.spooled_file() as file:
-        hashed = storage.HashingFile(file)
-        pq.write_table(table, pa.PythonFile(hashed, mode="w"), compression="zstd")
-        path = table_path(name=name, sha256=hashed.sha256, suffix="parquet")
-        storage.put_file(storage.join(dataset, path), file)
-    return FileEntry(
-        path=path, rows=table.num_rows, bytes=hashed.bytes_written, sha256=hashed.sha256
-    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
-from singsong.dataset.manifest import Manifest
+from singsong.dataset.handle import Dataset
 
 _STEPS = {
     "us_decode": "decode",
@@ -21,46 +20,45 @@ _STEPS = {
 }
 
 
-def print_summary(manifest: Manifest, *, counters: Mapping[str, int], output: str) -> None:
-    """Prints what became of each track and clip, and where the time of this run went.
+def print_summary(dataset: Dataset, *, counters: Mapping[str, int]) -> None:
+    """Prints what became of each track and clip, and how the run spent its time.
 
     Args:
-        manifest: The dataset.
+        dataset: The dataset.
         counters: Counters of the run.
-        output: Where the dataset is.
     """
-    print("\n".join([*describe(manifest), *describe_time(counters)]))
-    print(f"\ndataset {manifest.dataset_digest[:12]} is in {output}")
+    print("\n".join([*describe(dataset), *describe_time(counters)]))
+    print(f"\ndataset {dataset.manifest.dataset_digest[:12]} is in {dataset.url}")
 
 
-def describe(manifest: Manifest) -> list[str]:
-    """Returns the lines that say what a dataset holds."""
-    tracks, clips = manifest.counts["tracks"], manifest.counts["clips"]
-    seconds = manifest.counts["seconds"]
+def describe(dataset: Dataset) -> list[str]:
+    """Returns lines that describe what a dataset holds."""
+    counts = dataset.manifest.counts
+    tracks, clips, seconds = counts.tracks, counts.clips, counts.seconds
     lines = [
-        f"{'tracks listed':<28}{tracks['listed']:>10}",
-        f"{'  encoded':<28}{tracks['encoded']:>10}",
-        f"{'  duplicate':<28}{tracks['duplicate']:>10}",
-        *_reasons("  failed", tracks["failed"]),
-        f"{'clips':<28}{_clips_total(clips):>10}",
-        f"{'  kept':<28}{clips['kept']:>10}",
-        *_reasons("  dropped", clips["dropped"]),
-        *_reasons("  failed", clips["failed"]),
-        f"{'audio decoded':<28}{_duration(seconds['decoded']):>10}",
-        f"{'  shorter than a clip':<28}{_duration(seconds['tails']):>10}",
+        f"{'tracks listed':<28}{tracks.listed:>10}",
+        f"{'  encoded':<28}{tracks.encoded:>10}",
+        f"{'  duplicate':<28}{tracks.duplicate:>10}",
+        *_reasons("  failed", tracks.failed),
+        f"{'clips':<28}{clips.total:>10}",
+        f"{'  kept':<28}{clips.kept:>10}",
+        *_reasons("  dropped", clips.dropped),
+        *_reasons("  failed", clips.failed),
+        f"{'audio decoded':<28}{_duration(seconds.decoded):>10}",
+        f"{'  shorter than a clip':<28}{_duration(seconds.tails):>10}",
     ]
-    for name, _ in manifest.recipe["splits"]:
-        split = manifest.splits[name]
-        duration = _duration(split["seconds"])
-        counts = f"{split['clips']:>10} clips of {split['tracks']} tracks, {duration}"
-        lines.append(f"{'split ' + name:<28}{counts}")
-    size = sum(shard.bytes for shard in manifest.shards)
-    lines.append(f"{'shards':<28}{len(manifest.shards):>10} files, {size / 1e6:.1f} MB")
+    for name, _ in dataset.recipe.splits:
+        split = dataset.manifest.splits[name]
+        duration = _duration(split.seconds)
+        text = f"{split.clips:>10} clips of {split.tracks} tracks, {duration}"
+        lines.append(f"{'split ' + name:<28}{text}")
+    size = sum(shard.bytes for shard in dataset.shards)
+    lines.append(f"{'shards':<28}{len(dataset.shards):>10} files, {size / 1e6:.1f} MB")
     return lines
 
 
 def describe_time(counters: Mapping[str, int]) -> list[str]:
-    """Returns the lines that say where the time of the workers went; none if nothing was encoded.
+    """Returns lines on how the workers spent their time; none if nothing was encoded.
 
     Args:
         counters: Microseconds per step as "us_<step>", and "us_total".
@@ -81,10 +79,6 @@ def describe_time(counters: Mapping[str, int]) -> list[str]:
 
 def _reasons(title: str, reasons: Mapping[str, int]) -> list[str]:
     return [f"{title + ': ' + name:<28}{number:>10}" for name, number in reasons.items()]
-
-
-def _clips_total(clips: Mapping[str, Any]) -> int:
-    return int(clips["kept"] + sum(clips["dropped"].values()) + sum(clips["failed"].values()))
 
 
 def _duration(seconds: float) -> str:

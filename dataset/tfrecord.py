@@ -7,15 +7,16 @@ Codes are stored as little-endian uint16 bytes in row-major order:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import google_crc32c
+import numpy as np
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from singsong.schemas.records import RecordField
+from singsong.schemas.records import RecordField, shard_schema
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -116,11 +117,40 @@ def decode_example(data: bytes) -> dict[str, Any]:
         raise RecordCorruptError(f"not a tf.train.Example: {error}") from error
 
 
-def write_record(file: Any, data: bytes) -> None:
-    """Writes one record with TFRecord framing."""
+def rows_to_table(rows: Sequence[Mapping[str, Any]], fields: Sequence[RecordField]) -> pa.Table:
+    """Returns decoded examples as a shard's table.
+
+    Args:
+        rows: By feature, as `decode_example` gives them.
+        fields: The fields of the shard.
+
+    Raises:
+        RecordCorruptError: A record lacks a field, or its codes have another shape.
+    """
+    columns = []
+    for field in fields:
+        try:
+            values = [row[field.name] for row in rows]
+        except KeyError:
+            raise RecordCorruptError(f"a record has no {field.name}") from None
+        if field.kind == "codes":
+            if any(len(value) != 2 * field.values for value in values):
+                raise RecordCorruptError(f"{field.name} must be {field.shape} in every record")
+            codes = np.frombuffer(b"".join(values), "<u2").astype(np.uint16)
+            columns.append(
+                pa.FixedSizeListArray.from_arrays(pa.array(codes), type=field.arrow_type)
+            )
+        else:
+            if field.kind == "string":
+                values = [value.decode() for value in values]
+            columns.append(pa.array(values, field.arrow_type))
+    return pa.Table.from_arrays(columns, schema=shard_schema(fields))
+
+
+def frame_record(data: bytes) -> bytes:
+    """Returns one record with the framing of TFRecord files: lengths and checksums."""
     length = _LENGTH.pack(len(data))
-    for part in (length, _CRC.pack(_masked_crc(length)), data, _CRC.pack(_masked_crc(data))):
-        file.write(part)
+    return length + _CRC.pack(_masked_crc(length)) + data + _CRC.pack(_masked_crc(data))
 
 
 def read_records(file: BinaryIO) -> Iterator[bytes]:

@@ -1,51 +1,43 @@
-"""Everything that can be wrong with a dataset on disk, each as a sentence that names the file."""
+"""Checks a dataset on disk; each problem is a sentence that names the file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from singsong import storage
-from singsong.dataset import tfrecord
-from singsong.dataset.commit import listed_files
-from singsong.dataset.manifest import DatasetError, FileEntry, Manifest, ShardEntry, manifest_fields
-from singsong.schemas.names import SHARDS_FOLDER, TABLES_FOLDER
-from singsong.schemas.records import RecordField, shard_schema
-
-_BATCH_ROWS = 256
+from singsong.dataset.handle import Dataset
+from singsong.dataset.manifest import DatasetError, FileEntry, ShardEntry
+from singsong.dataset.shard_tables import shard_tables
+from singsong.dataset.versions import unlisted_files
+from singsong.schemas.outcomes import TrackStatus
+from singsong.schemas.records import RecordField
 
 
 def verify_dataset(
-    dataset: str, manifest: Manifest, *, on_file: Callable[[], object] = lambda: None
+    dataset: Dataset, *, on_file: Callable[[], object] = lambda: None
 ) -> Iterator[str]:
-    """Yields a sentence for each thing that is wrong; nothing when the dataset is whole.
+    """Yields a sentence for each problem; nothing when the dataset is whole.
 
-    Checked are: that each listed file is there with its bytes and hash; rows, schema, frames and
-    range of the codes; that ids are unique, sorted, and the same in every format; that no track and
-    no recording lies in two splits; that the counts add up; that no other file lies between them.
+    The checks: each listed file exists with its size and hash; rows, schema, frames and range of
+    the codes are right; ids are unique, sorted, and the same in every format; no track and no
+    recording is in two splits; the counts add up; no version leaves a shard or a table unlisted.
 
     Args:
-        dataset: Folder or URL.
-        manifest: The version to check.
+        dataset: The version to check.
         on_file: Called after each file.
     """
-    fields = manifest_fields(manifest)
     seen: dict[str, _Ids] = {}
-    for entry in (*manifest.tables, *manifest.shards):
-        problems = list(_verify_bytes(dataset, entry))
-        if not problems and isinstance(entry, ShardEntry):
-            ids = seen.setdefault(entry.format, _Ids())
-            problems = list(_verify_shard(dataset, entry, fields, ids))
+    for entry in (*dataset.manifest.tables, *dataset.shards):
+        problems = _verify_file(dataset, entry, seen)
         yield from (f"{entry.path}: {problem}" for problem in problems)
         on_file()
     yield from _verify_formats(seen)
-    yield from _verify_counts(manifest)
-    yield from _verify_recordings(dataset, manifest)
-    yield from _unlisted(dataset)
+    yield from _verify_counts(dataset)
+    yield from _verify_recordings(dataset)
+    for path in unlisted_files(dataset.url):
+        yield f"{path}: no version of the dataset lists it"
 
 
 class _Ids:
@@ -67,15 +59,23 @@ class _Ids:
                 yield f"clip {clip} says split {row_split}, the shard is of {split}"
 
 
-def _verify_bytes(dataset: str, entry: FileEntry) -> Iterator[str]:
+def _verify_file(dataset: Dataset, entry: FileEntry, seen: dict[str, _Ids]) -> list[str]:
+    """Returns the problems of a file; a remote one is downloaded once for all checks."""
     try:
-        sha256, size = storage.sha256_of(storage.join(dataset, entry.path))
+        with storage.local_copy(dataset.url_of(entry)) as path:
+            problems = list(_verify_bytes(path, entry))
+            if not problems and isinstance(entry, ShardEntry):
+                ids = seen.setdefault(entry.format, _Ids())
+                problems = list(_verify_shard(path, entry, dataset.fields, ids))
     except FileNotFoundError:
-        yield "is missing"
-        return
+        return ["is missing"]
     except OSError as error:
-        yield f"cannot be read: {error}"
-        return
+        return [f"cannot be read: {error}"]
+    return problems
+
+
+def _verify_bytes(path: str, entry: FileEntry) -> Iterator[str]:
+    sha256, size = storage.sha256_of(path)
     if size != entry.bytes:
         yield f"has {size} bytes, the manifest says {entry.bytes}"
     elif sha256 != entry.sha256:
@@ -83,25 +83,23 @@ def _verify_bytes(dataset: str, entry: FileEntry) -> Iterator[str]:
 
 
 def _verify_shard(
-    dataset: str, entry: ShardEntry, fields: Sequence[RecordField], ids: _Ids
+    path: str, entry: ShardEntry, fields: Sequence[RecordField], ids: _Ids
 ) -> Iterator[str]:
-    read = _READERS[entry.format]
     rows, last = 0, ""
-    with storage.open_read(storage.join(dataset, entry.path)) as file:
-        try:
-            for batch in read(file, fields):
-                names = [
-                    (row["clip_id"], row["track_id"], row["split"])
-                    for row in batch.select(["clip_id", "track_id", "split"]).to_pylist()
-                ]
-                yield from ids.add(names, entry.split)
-                yield from _verify_codes(batch, fields)
-                if any(a >= b for a, b in zip([last, *_first(names)], _first(names), strict=False)):
-                    yield "its rows are not sorted by clip id"
-                rows, last = rows + len(names), names[-1][0] if names else last
-        except (pa.ArrowException, tfrecord.RecordCorruptError, DatasetError) as error:
-            yield f"cannot be read: {error}"
-            return
+    try:
+        for batch in shard_tables(path, entry.format, fields):
+            names = [
+                (row["clip_id"], row["track_id"], row["split"])
+                for row in batch.select(["clip_id", "track_id", "split"]).to_pylist()
+            ]
+            yield from ids.add(names, entry.split)
+            yield from _verify_codes(batch, fields)
+            if any(a >= b for a, b in zip([last, *_first(names)], _first(names), strict=False)):
+                yield "its rows are not sorted by clip id"
+            rows, last = rows + len(names), names[-1][0] if names else last
+    except DatasetError as error:
+        yield f"cannot be read: {error}"
+        return
     if rows != entry.rows:
         yield f"holds {rows} rows, the manifest says {entry.rows}"
 
@@ -124,53 +122,6 @@ def _verify_codes(batch: pa.Table, fields: Sequence[RecordField]) -> Iterator[st
                 )
 
 
-def _parquet_batches(file: Any, fields: Sequence[RecordField]) -> Iterator[pa.Table]:
-    parquet = pq.ParquetFile(file)
-    schema = shard_schema(fields)
-    if not parquet.schema_arrow.equals(schema):
-        raise DatasetError(
-            f"its schema is not that of the recipe (frames or columns differ): "
-            f"{parquet.schema_arrow.names}"
-        )
-    for batch in parquet.iter_batches(_BATCH_ROWS):
-        yield pa.Table.from_batches([batch])
-
-
-def _tfrecord_batches(file: Any, fields: Sequence[RecordField]) -> Iterator[pa.Table]:
-    rows: list[dict[str, Any]] = []
-    for record in tfrecord.read_records(file):
-        rows.append(tfrecord.decode_example(record))
-        if len(rows) == _BATCH_ROWS:
-            yield _tfrecord_table(rows, fields)
-            rows = []
-    if rows:
-        yield _tfrecord_table(rows, fields)
-
-
-def _tfrecord_table(rows: Sequence[dict[str, Any]], fields: Sequence[RecordField]) -> pa.Table:
-    columns = []
-    for field in fields:
-        try:
-            values = [row[field.name] for row in rows]
-        except KeyError:
-            raise DatasetError(f"a record has no {field.name}") from None
-        if field.kind == "codes":
-            if any(len(value) != 2 * field.values for value in values):
-                raise DatasetError(f"{field.name} must be {field.shape} in every record")
-            codes = np.frombuffer(b"".join(values), "<u2").astype(np.uint16)
-            columns.append(
-                pa.FixedSizeListArray.from_arrays(pa.array(codes), type=field.arrow_type)
-            )
-        else:
-            if field.kind == "string":
-                values = [value.decode() for value in values]
-            columns.append(pa.array(values, field.arrow_type))
-    return pa.Table.from_arrays(columns, schema=shard_schema(fields))
-
-
-_READERS = {"parquet": _parquet_batches, "tfrecord": _tfrecord_batches}
-
-
 def _verify_formats(seen: dict[str, _Ids]) -> Iterator[str]:
     (first, ids), *others = seen.items() or [("", _Ids())]
     for name, other in others:
@@ -178,41 +129,32 @@ def _verify_formats(seen: dict[str, _Ids]) -> Iterator[str]:
             yield f"the {first} and the {name} shards hold different clips"
 
 
-def _verify_counts(manifest: Manifest) -> Iterator[str]:
-    for name, split in manifest.splits.items():
-        for kind in manifest.recipe["formats"]:
+def _verify_counts(dataset: Dataset) -> Iterator[str]:
+    for name, split in dataset.manifest.splits.items():
+        for kind in dataset.recipe.formats:
             rows = sum(
                 shard.rows
-                for shard in manifest.shards
+                for shard in dataset.shards
                 if (shard.split, shard.format) == (name, kind)
             )
-            if rows != split["clips"]:
-                yield f"split {name} has {split['clips']} clips, its {kind} shards hold {rows}"
-    tracks = manifest.counts["tracks"]
-    accounted = tracks["encoded"] + tracks["duplicate"] + sum(tracks["failed"].values())
-    if accounted != tracks["listed"]:
-        yield f"{tracks['listed']} tracks were listed, {accounted} are accounted for"
+            if rows != split.clips:
+                yield f"split {name} has {split.clips} clips, its {kind} shards hold {rows}"
+    tracks = dataset.manifest.counts.tracks
+    accounted = tracks.encoded + tracks.duplicate + sum(tracks.failed.values())
+    if accounted != tracks.listed:
+        yield f"{tracks.listed} tracks were listed, {accounted} are accounted for"
 
 
-def _verify_recordings(dataset: str, manifest: Manifest) -> Iterator[str]:
+def _verify_recordings(dataset: Dataset) -> Iterator[str]:
     try:
-        with storage.open_read(storage.join(dataset, manifest.table("tracks").path)) as file:
-            rows = pq.read_table(file, columns=["audio_sha256", "split", "status"]).to_pylist()
-    except (OSError, pa.ArrowException, DatasetError) as error:
+        tracks = dataset.tracks
+    except (OSError, ValueError, DatasetError) as error:
         yield f"the table of tracks cannot be read: {error}"
         return
     split_of: dict[str, str] = {}
-    for row in rows:
-        if row["status"] != "encoded":
+    for track in tracks:
+        if track.status != TrackStatus.ENCODED:
             continue
-        other = split_of.setdefault(row["audio_sha256"], row["split"])
-        if other != row["split"]:
-            yield f"recording {row['audio_sha256'][:12]} is in the splits {other}, {row['split']}"
-
-
-def _unlisted(dataset: str) -> Iterator[str]:
-    listed = listed_files(dataset)
-    for folder in (SHARDS_FOLDER, TABLES_FOLDER):
-        for name in storage.list_files(storage.join(dataset, folder)):
-            if f"{folder}/{name}" not in listed:
-                yield f"{folder}/{name}: no version of the dataset lists it"
+        other = split_of.setdefault(track.audio_sha256, track.split)
+        if other != track.split:
+            yield f"recording {track.audio_sha256[:12]} is in the splits {other}, {track.split}"

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
+from singsong.audio.sound_files import flac_bytes
 from singsong.evaluation.listening_page_look import COLOUR_BAR, SCRIPT, STYLE
 from singsong.evaluation.spectrogram import (
     HIGHEST_HZ,
@@ -124,9 +123,8 @@ def _clip_html(folder: str, clip: ListeningClip, *, number: int) -> str:
 
 
 def _write_sound(folder: str, sound: Sound, *, stem: str) -> None:
-    flac = BytesIO()
-    soundfile.write(flac, sound.audio, sound.sample_rate_hz, format="FLAC", subtype="PCM_16")
-    put_bytes(join(folder, f"{stem}.flac"), flac.getvalue())
+    flac = flac_bytes(sound.audio, sample_rate_hz=sound.sample_rate_hz)
+    put_bytes(join(folder, f"{stem}.flac"), flac)
     picture = spectrogram_png(sound.audio, sample_rate_hz=sound.sample_rate_hz)
     put_bytes(join(folder, f"{stem}.png"), picture)
 

@@ -33,7 +33,7 @@ from singsong.schemas.recipe import DatasetRecipe, recipe_differences, recipe_js
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from singsong.dataset.manifest import Manifest
+    from singsong.dataset.counts import TrackCounts
     from singsong.models.bundle import Models
 
 
@@ -231,10 +231,11 @@ def check_output(config: PrepareConfig) -> None:
     if not storage.exists(storage.join(config.output, MANIFEST_NAME)):
         storage.check_place(config.output)
         return
-    from singsong.dataset.manifest import DatasetError, read_manifest
+    from singsong.dataset.handle import open_dataset
+    from singsong.dataset.manifest import DatasetError
 
     try:
-        before = read_manifest(config.output).recipe
+        before = open_dataset(config.output).manifest.recipe
     except DatasetError as error:
         raise ValueError(f"{config.output}: {error}") from error
     differences = recipe_differences(before, recipe_json(config.recipe))
@@ -245,12 +246,11 @@ def check_output(config: PrepareConfig) -> None:
         )
 
 
-def exit_code(manifest: Manifest, *, max_failure_rate: float) -> int:
+def exit_code(tracks: TrackCounts, *, max_failure_rate: float) -> int:
     """Returns 0, or 3 with a line on stdout when too much failed or nothing was encoded."""
-    tracks = manifest.counts["tracks"]
-    failed = sum(count for reason, count in tracks["failed"].items() if is_failure(reason))
-    candidates = tracks["encoded"] + tracks["duplicate"] + failed
-    if not tracks["encoded"]:
+    failed = sum(count for reason, count in tracks.failed.items() if is_failure(reason))
+    candidates = tracks.encoded + tracks.duplicate + failed
+    if not tracks.encoded:
         print("No track could be encoded: `singsong dataset show` lists the reasons.")
         return ExitCode.FAILED_TRACKS
     if failed > max_failure_rate * candidates:
@@ -264,12 +264,12 @@ def exit_code(manifest: Manifest, *, max_failure_rate: float) -> int:
 
 
 def _report(config: PrepareConfig, outcome: Outcome) -> int:
-    from singsong.dataset.manifest import read_manifest
+    from singsong.dataset.handle import open_dataset
     from singsong.dataset.summary import print_summary
 
-    manifest = read_manifest(config.output)
-    print_summary(manifest, counters=outcome.counters, output=config.output)
-    return exit_code(manifest, max_failure_rate=config.max_failure_rate)
+    dataset = open_dataset(config.output)
+    print_summary(dataset, counters=outcome.counters)
+    return exit_code(dataset.manifest.counts.tracks, max_failure_rate=config.max_failure_rate)
 
 
 def _load_models(config: PrepareConfig) -> Models:

@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from singsong import storage
 from singsong.pipelines.places import check_dataset
 from singsong.pipelines.prepare import PrepareConfig, prepare
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
-from singsong.schemas.names import PARTS_FOLDER
-from singsong.schemas.recipe import recipe_from_json
+from singsong.schemas.names import TRACKS_TABLE
 
 if TYPE_CHECKING:
-    from singsong.dataset.manifest import Manifest
+    from singsong.dataset.handle import Dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,48 +43,33 @@ def run(args: argparse.Namespace) -> int:
     """
     runner_options_from(args)
     check_dataset(args.dataset)
-    from singsong.dataset.manifest import read_manifest
+    from singsong.dataset.handle import open_dataset
 
-    manifest = read_manifest(args.dataset)
-    failed = failed_uris(args.dataset, manifest)
-    if not failed:
+    dataset = open_dataset(args.dataset)
+    if not dataset.failures:
         print("Nothing failed: there is nothing to run again.")
         return ExitCode.DONE
-    return prepare(config_from(args, manifest=manifest, inputs=failed))
+    return prepare(config_from(args, dataset=dataset))
 
 
-def config_from(
-    args: argparse.Namespace, *, manifest: Manifest, inputs: list[str]
-) -> PrepareConfig:
+def config_from(args: argparse.Namespace, *, dataset: Dataset) -> PrepareConfig:
     """Returns the configuration that runs the failed inputs of a dataset again.
 
     Args:
         args: The flags.
-        manifest: Of the dataset.
-        inputs: The failed files.
+        dataset: Its newest version; something failed.
 
     Raises:
         ValueError: A value is outside its range.
+        DatasetError: The table of failures is damaged.
+        OSError: It cannot be read.
     """
-    parts = manifest.origin["parts"]
     return PrepareConfig(
-        inputs=tuple(inputs),
-        output=args.dataset,
-        parts=storage.join(args.dataset, parts) if parts == PARTS_FOLDER else parts,
-        recipe=recipe_from_json(manifest.recipe, manifest.origin),
+        inputs=tuple(sorted({failure.uri for failure in dataset.failures})),
+        output=dataset.url,
+        parts=dataset.parts,
+        recipe=dataset.recipe,
         runner=runner_options_from(args),
         max_failure_rate=args.max_failure_rate,
-        retry_of=storage.join(args.dataset, manifest.table("tracks").path),
+        retry_of=dataset.url_of(dataset.manifest.table(TRACKS_TABLE)),
     )
-
-
-def failed_uris(dataset: str, manifest: Manifest) -> list[str]:
-    """Returns the files with a dead letter, each once.
-
-    Raises:
-        OSError: The table of dead letters cannot be read.
-    """
-    import pyarrow.parquet as pq
-
-    with storage.open_read(storage.join(dataset, manifest.table("dead_letters").path)) as file:
-        return sorted(set(pq.read_table(file, columns=["uri"])["uri"].to_pylist()))

@@ -10,8 +10,8 @@ from apache_beam.utils.windowed_value import PANE_INFO_UNKNOWN, PaneInfo
 from singsong.dataset.manifest import ShardEntry
 from singsong.dataset.shard_writer import ShardSource
 from singsong.schemas.elements import DeadLetter, PartRef, SourceFile, Track, TrackSummary
-from singsong.schemas.errors import CorruptAudioError
 from singsong.schemas.names import part_path, shard_path
+from singsong.schemas.outcomes import DropReason, FailureReason, Stage, TrackStatus
 from singsong.transforms.assemble_shards import SelectedTrack
 
 CLIPS_PER_TRACK = 24
@@ -25,14 +25,14 @@ _TRACK = Track(track_id=_SHA256, uri=_URI, size_bytes=28_000_000)
 _SUMMARY = TrackSummary(
     uri=_URI,
     track_id=_SHA256,
-    status="encoded",
+    status=TrackStatus.ENCODED,
     part=_PART,
     audio_sha256=_SHA256,
     split="train",
     seconds=241.7,
     tail_seconds=1.7,
     kept_clips=CLIPS_PER_TRACK - 4,
-    dropped_clips=(("instrumental_too_quiet", 4),),
+    dropped_clips=((DropReason.INSTRUMENTAL_TOO_QUIET, 4),),
 )
 
 EXAMPLES: dict[Any, Any] = {
@@ -59,8 +59,8 @@ EXAMPLES: dict[Any, Any] = {
     ),
     DeadLetter: DeadLetter(
         uri=_URI,
-        stage="EncodeTracks",
-        reason=CorruptAudioError.reason,
+        stage=Stage.ENCODE_TRACKS,
+        reason=FailureReason.CORRUPT,
         message="the decoder gave up after 12.3 s of audio: invalid data found",
         track_id=_SHA256,
     ),

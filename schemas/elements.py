@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from singsong.schemas.errors import ClipError
+from singsong.schemas.outcomes import DropReason, FailureReason, Stage, TrackStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +43,24 @@ class DeadLetter:
     Attributes:
         uri: The file.
         stage: The step that gave it up.
-        reason: A key of `singsong.schemas.errors`.
+        reason: Why.
         message: One sentence for a person.
         track_id: Hex sha256 of the file's bytes, where it could be read.
         clip_index: Which clip of the track, or None for the whole of it.
     """
 
     uri: str
-    stage: str
-    reason: str
+    stage: Stage
+    reason: FailureReason
     message: str
     track_id: str | None = None
     clip_index: int | None = None
 
     @classmethod
     def of_track(
-        cls, error: ClipError, *, stage: str, uri: str, track_id: str | None = None
+        cls, error: ClipError, *, stage: Stage, uri: str, track_id: str | None = None
     ) -> DeadLetter:
-        """Returns the dead letter of a track that an error condemns."""
+        """Returns the dead letter of a track that raised an error."""
         return cls(uri=uri, stage=stage, reason=error.reason, message=str(error), track_id=track_id)
 
 
@@ -83,12 +84,12 @@ class TrackSummary:
     Attributes:
         uri: The file.
         track_id: Hex sha256 of its bytes; empty where it could not be read.
-        status: "encoded", "duplicate" or "failed".
+        status: What became of the file.
         part: The part file, relative to the parts folder; empty without one.
         audio_sha256: Hex digest of the decoded audio; empty without a part.
         split: The split of its clips; empty without any.
         duplicate_of: The `track_id` that stands for it; empty if it is no duplicate.
-        reason: Why it failed; empty if it did not.
+        reason: Why it failed; None if it did not.
         seconds: Length of the audio.
         tail_seconds: Length of what did not fill a clip.
         kept_clips: How many clips are in the dataset.
@@ -98,14 +99,14 @@ class TrackSummary:
 
     uri: str
     track_id: str
-    status: str
+    status: TrackStatus
     part: str = ""
     audio_sha256: str = ""
     split: str = ""
     duplicate_of: str = ""
-    reason: str = ""
+    reason: FailureReason | None = None
     seconds: float = 0.0
     tail_seconds: float = 0.0
     kept_clips: int = 0
-    dropped_clips: tuple[tuple[str, int], ...] = ()
-    failed_clips: tuple[tuple[str, int], ...] = ()
+    dropped_clips: tuple[tuple[DropReason, int], ...] = ()
+    failed_clips: tuple[tuple[FailureReason, int], ...] = ()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from singsong.schemas.outcomes import FailureReason
+
 
 class SingsongError(Exception):
     """An error whose message tells the user all: the command line prints it without a traceback."""
@@ -16,73 +18,73 @@ class SingsongError(Exception):
 class ClipError(SingsongError):
     """A track or a clip that cannot be used; `reason` is the key it is counted under.
 
-    Subclasses name one reason each, so that a reason is written down once.
+    Only subclasses are raised, one for each reason.
     """
 
-    reason: ClassVar[str] = "unusable"
+    reason: ClassVar[FailureReason]
 
 
 class UnreadableFileError(ClipError):
     """The file is missing, or we may not read it."""
 
-    reason = "unreadable"
+    reason = FailureReason.UNREADABLE
 
 
 class EmptyFileError(ClipError):
     """The file has no bytes, or decodes to no samples."""
 
-    reason = "empty"
+    reason = FailureReason.EMPTY
 
 
 class NotAudioError(ClipError):
     """No decoder recognises the content as audio."""
 
-    reason = "not_audio"
+    reason = FailureReason.NOT_AUDIO
 
 
 class CorruptAudioError(ClipError):
     """A decoder recognised the content and then failed, crashed or stopped short."""
 
-    reason = "corrupt"
+    reason = FailureReason.CORRUPT
 
 
 class DecodeTimeoutError(ClipError):
     """The decoder ran past its time bound and was killed."""
 
-    reason = "decode_timeout"
+    reason = FailureReason.DECODE_TIMEOUT
 
 
 class DecodeMemoryError(ClipError):
     """The decoder ran past its memory bound and was killed."""
 
-    reason = "decode_memory"
+    reason = FailureReason.DECODE_MEMORY
 
 
 class ContentChangedError(ClipError):
     """The bytes are no longer those that were listed."""
 
-    reason = "content_changed"
+    reason = FailureReason.CONTENT_CHANGED
 
 
 class NonFiniteAudioError(ClipError):
     """A sample is NaN or infinite."""
 
-    reason = "non_finite"
+    reason = FailureReason.NON_FINITE
 
 
 class OutOfRangeAudioError(ClipError):
     """A sample lies so far outside [-1, 1] that the file's scale must be wrong."""
 
-    reason = "out_of_range"
+    reason = FailureReason.OUT_OF_RANGE
 
 
 class UnwritableAudioError(ClipError):
     """The format that is asked for cannot hold audio of this rate, or so many channels."""
 
-    reason = "unwritable"
+    reason = FailureReason.UNWRITABLE
 
 
 class SumMismatchError(ClipError):
     """Vocals and instrumental do not add up to the mix."""
 
-    reason = "sum_mismatch"
+    reason = FailureReason.SUM_MISMATCH

@@ -11,6 +11,8 @@ MANIFEST_NAME = "manifest.json"
 VERSIONS_FOLDER = "versions"
 SHARDS_FOLDER = "shards"
 TABLES_FOLDER = "tables"
+TRACKS_TABLE = "tracks"
+FAILURES_TABLE = "dead_letters"
 
 _SPACE = 1 << 64
 

@@ -11,11 +11,21 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 WINDOW_KINDS = ("rect", "exp")
 DTYPES = ("float32", "bfloat16")
-FORMATS = ("parquet", "tfrecord")
+
+
+class ShardFormat(StrEnum):
+    """A file format of shards; the first one that a dataset has is the one that is read."""
+
+    PARQUET = "parquet"
+    TFRECORD = "tfrecord"
+
+
+FORMATS: tuple[str, ...] = tuple(ShardFormat)
 
 
 @dataclass(frozen=True, kw_only=True)

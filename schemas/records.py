@@ -20,8 +20,6 @@ ROWS_PER_GROUP = 256
 """Records in each row group of a Parquet shard, fewer in the last: where a record lies is known
 from the number of rows alone."""
 
-ENCODED, DROPPED, FAILED = "encoded", "dropped", "failed"
-
 
 @dataclass(frozen=True, kw_only=True)
 class RecordField:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.training_runs import changed_dataset, unigram_nats, with_shuffled_vocals
+from singsong.dataset.handle import open_dataset
 from singsong.dataset.manifest import read_manifest
 from singsong.training.featurization import Featurization
 from singsong.training.loader import LoaderConfig, ShardDataset
@@ -55,7 +56,7 @@ def test_unigrams_are_counted_by_hand(data: Path) -> None:
     for split in ("train", "validation"):
         reading = LoaderConfig(batch_size=64, split=split, shuffle=False, epochs=1)
         batches[split] = next(iter(ShardDataset(str(data), VIEW, reading)))["target_tokens"]
-    sequence = VIEW.of(read_manifest(str(data))).target_tokens
+    sequence = VIEW.of(open_dataset(str(data))).target_tokens
     kinds = [tuple(pair) for pair in sequence.ranges.tolist()]
     seen = {kind: Counter(range(*kind)) for kind in kinds}
     for row in batches["train"].tolist():

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
+
+from singsong.dataset.tfrecord import frame_record
 
 _VERSION = "brain.Event:2"
 
@@ -50,11 +50,4 @@ class ScalarWriter:
 
     def _write(self, **fields: Any) -> None:
         data = Event(wall_time=time.time(), **fields).SerializeToString()
-        length = struct.pack("<Q", len(data))
-        self._file.write(length + _checksum(length) + data + _checksum(data))
-
-
-def _checksum(data: bytes) -> bytes:
-    """Returns the masked CRC32-C of a TFRecord."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+        self._file.write(frame_record(data))

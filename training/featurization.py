@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from singsong.dataset.manifest import Manifest, manifest_fields
+from singsong.dataset.handle import Dataset
 from singsong.dataset.shard_reader import Rows
 from singsong.schemas.arrays import TokenArray
 from singsong.schemas.geometry import clip_samples
-from singsong.schemas.records import Geometry, RecordField
+from singsong.schemas.records import RecordField
 from singsong.schemas.seeds import generator
 from singsong.training.vocabulary import FineVocabulary, Vocabulary
 
@@ -48,7 +48,7 @@ class Featurizer(Protocol):
 class View(Protocol):
     """Names what is read; fits any dataset."""
 
-    def of(self, manifest: Manifest) -> Featurizer:
+    def of(self, dataset: Dataset) -> Featurizer:
         """Returns the featurizer of a dataset."""
         ...
 
@@ -87,14 +87,14 @@ class Featurization:
         """Which codes of the instrumental are written."""
         return self.name.split("-")[1]
 
-    def of(self, manifest: Manifest) -> PairFeaturizer:
+    def of(self, dataset: Dataset) -> PairFeaturizer:
         """Returns the featurizer of a dataset.
 
         Raises:
             ValueError: The dataset has no vocals.
         """
-        fields = {field.name: field for field in manifest_fields(manifest)}
-        vocabulary = Vocabulary.from_geometry(Geometry.from_json(manifest.geometry))
+        fields = {field.name: field for field in dataset.fields}
+        vocabulary = Vocabulary.from_geometry(dataset.geometry)
         vocals = "vocals_noisy" if self.noisy else "vocals"
         return PairFeaturizer(
             input_tokens=_sequence(vocals, self.input_kinds, vocabulary, fields),
@@ -233,15 +233,15 @@ class FineCrops:
         if not self.seconds > 0:
             raise ValueError(f"seconds of a crop must be positive, found {self.seconds}")
 
-    def of(self, manifest: Manifest) -> FineFeaturizer:
+    def of(self, dataset: Dataset) -> FineFeaturizer:
         """Returns the featurizer of a dataset.
 
         Raises:
             ValueError: The dataset lacks the sound, a crop is longer than a clip, or the codec has
                 no fine codebooks.
         """
-        fields = {field.name: field for field in manifest_fields(manifest)}
-        acoustic = Geometry.from_json(manifest.geometry).acoustic
+        fields = {field.name: field for field in dataset.fields}
+        acoustic = dataset.geometry.acoustic
         field = _field(f"{self.source}_acoustic", fields)
         frames = acoustic.frames(clip_samples(self.seconds, acoustic.sample_rate_hz))
         if frames > field.shape[0]:
@@ -249,7 +249,7 @@ class FineCrops:
                 f"a crop of {self.seconds} s has {frames} frames, a clip has {field.shape[0]}"
             )
         return FineFeaturizer(
-            vocabulary=FineVocabulary.from_geometry(Geometry.from_json(manifest.geometry)),
+            vocabulary=FineVocabulary.from_geometry(dataset.geometry),
             acoustic=field,
             clip_id=_field("clip_id", fields),
             frames=frames,

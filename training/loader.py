@@ -23,8 +23,10 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from singsong.dataset.manifest import DatasetError, Manifest, ShardEntry, read_manifest
+from singsong.dataset.handle import Dataset, open_dataset
+from singsong.dataset.manifest import DatasetError, ShardEntry
 from singsong.dataset.shard_reader import ShardReader
+from singsong.schemas.recipe import ShardFormat
 from singsong.training.featurization import Features, View
 from singsong.training.order import EpochOrder, IndexArray, Window, row_groups
 from singsong.training.windows import WindowRead
@@ -106,11 +108,12 @@ class ShardDataset(IterableDataset[Batch]):
     def __init__(
         self, dataset: str, view: View, config: LoaderConfig, *, version: str | None = None
     ) -> None:
-        self.manifest = read_manifest(dataset, version)
-        self.featurizer = view.of(self.manifest)
+        opened = open_dataset(dataset, version)
+        self.manifest = opened.manifest
+        self.featurizer = view.of(opened)
         self.config = config
         self._dataset = dataset
-        self._shards = _shards_of(self.manifest, config.split)
+        self._shards = _shards_of(opened, config.split)
         self._groups = row_groups([shard.rows for shard in self._shards])
         self._verified: set[int] = set()
         self._start = 0
@@ -257,16 +260,13 @@ class ShardDataset(IterableDataset[Batch]):
         return np.flatnonzero(mine & (step % workers == worker))
 
 
-def _shards_of(manifest: Manifest, split: str) -> list[ShardEntry]:
-    if split not in manifest.splits:
-        raise ValueError(f"the dataset has the splits {sorted(manifest.splits)}, not {split!r}")
-    of_split = [shard for shard in manifest.shards if shard.split == split]
-    shards = [shard for shard in of_split if shard.format == "parquet" and shard.rows]
-    if of_split and not shards:
-        raise DatasetError(f"split {split} has no Parquet shards, and no other format is read")
-    if not shards:
+def _shards_of(dataset: Dataset, split: str) -> list[ShardEntry]:
+    of_split = [shard for shard in dataset.shards_of(split) if shard.rows]
+    if not of_split:
         raise DatasetError(f"split {split} holds no records")
-    return sorted(shards, key=lambda shard: shard.shard)
+    if any(shard.format != ShardFormat.PARQUET for shard in of_split):
+        raise DatasetError(f"split {split} has no Parquet shards, and no other format is read")
+    return of_split
 
 
 def _then_checked(read: WindowRead, reader: ShardReader) -> Features:

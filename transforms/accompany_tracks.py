@@ -16,9 +16,10 @@ from singsong.dataset.commit import AccountingError
 from singsong.generation.accompanist import Accompanist
 from singsong.generation.vocals_file import read_vocals
 from singsong.schemas.elements import DeadLetter, Track, TrackSummary
+from singsong.schemas.outcomes import Stage
 from singsong.transforms.accompany_config import AccompanyConfig
 from singsong.transforms.accompany_vocals import accompany_vocals, load_accompanist
-from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, LISTED, SOUNDS, Stage
+from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, LISTED, SOUNDS
 from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressLog
 from singsong.transforms.source_files import check_content, local_track
@@ -75,7 +76,7 @@ class SoundRef:
 class _AccompanyStep:
     config: AccompanyConfig
     sink: AccompanySink
-    stage: str = Stage.ACCOMPANY
+    stage: Stage = Stage.ACCOMPANY_TRACKS
 
     @property
     def progress(self) -> str | None:

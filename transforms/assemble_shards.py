@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from singsong.dataset.parts import PartDecisions, decide
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.schemas.elements import DeadLetter, PartRef, TrackSummary
 from singsong.schemas.names import shard_of, split_of
+from singsong.schemas.outcomes import Stage, TrackStatus
 from singsong.schemas.recipe import DatasetRecipe
 from singsong.schemas.records import Geometry, record_fields
 
@@ -66,24 +68,22 @@ def select_clips(part: PartRef, config: AssembleConfig) -> tuple[SelectedTrack, 
         DeadLetter(
             uri=part.track.uri,
             track_id=part.track.track_id,
-            clip_index=index,
-            stage="EncodeTracks",
-            reason=reason,
-            message=message,
+            clip_index=failure.clip_index,
+            stage=Stage.ENCODE_TRACKS,
+            reason=failure.reason,
+            message=failure.message,
         )
-        for index, reason, message in decisions.failures
+        for failure in decisions.failures
     ]
 
 
 def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> TrackSummary:
     facts = decisions.facts
-    failed: dict[str, int] = {}
-    for _, reason, _ in decisions.failures:
-        failed[reason] = failed.get(reason, 0) + 1
+    failed = Counter(failure.reason for failure in decisions.failures)
     return TrackSummary(
         uri=part.track.uri,
         track_id=facts.track_id,
-        status="encoded",
+        status=TrackStatus.ENCODED,
         part=part.path,
         audio_sha256=facts.audio_sha256,
         split=split_of(facts.audio_sha256, recipe.splits),
@@ -103,7 +103,7 @@ def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
             summary=TrackSummary(
                 uri=other.summary.uri,
                 track_id=other.summary.track_id,
-                status="duplicate",
+                status=TrackStatus.DUPLICATE,
                 part=other.summary.part,
                 audio_sha256=other.summary.audio_sha256,
                 duplicate_of=chosen.summary.track_id,

@@ -11,9 +11,10 @@ from singsong.dataset.parts import TrackFacts, has_failed_clips, write_part
 from singsong.models.bundle import Models, load_models
 from singsong.schemas.elements import PartRef, Track
 from singsong.schemas.names import part_path
+from singsong.schemas.outcomes import Stage
 from singsong.schemas.recipe import EncodeRecipe, encode_digest
 from singsong.schemas.records import record_fields
-from singsong.transforms.outputs import PARTS, Stage
+from singsong.transforms.outputs import PARTS
 from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressLog
 from singsong.transforms.source_files import check_content, local_track
@@ -107,7 +108,7 @@ def load_same_models(config: EncodeConfig) -> Models:
 @dataclass(frozen=True, kw_only=True)
 class _EncodeStep:
     config: EncodeConfig
-    stage: str = Stage.ENCODE
+    stage: Stage = Stage.ENCODE_TRACKS
 
     @property
     def progress(self) -> str | None:

@@ -18,10 +18,10 @@ from singsong.schemas.arrays import FloatArray
 from singsong.schemas.elements import Track
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.names import clip_id
-from singsong.schemas.records import ENCODED
+from singsong.schemas.outcomes import ClipStatus, Stage
 from singsong.schemas.seeds import generator
 from singsong.transforms.fit_config import FitConfig
-from singsong.transforms.outputs import DEAD_LETTERS, FRAMES, Stage
+from singsong.transforms.outputs import DEAD_LETTERS, FRAMES
 from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressLog
 from singsong.transforms.source_files import local_track
@@ -53,7 +53,7 @@ def draw_frames(track: Track, config: FitConfig, fitter: Fitter) -> FloatArray:
                     max_frames=config.frames_per_clip,
                 )
                 drawn.append(frames)
-            progress.clip(ENCODED, seconds=config.clip_seconds)
+            progress.clip(ClipStatus.ENCODED, seconds=config.clip_seconds)
     return np.concatenate(drawn) if drawn else np.zeros((0, 0), np.float32)
 
 
@@ -90,7 +90,7 @@ def _read_frames(path: str) -> FloatArray:
 @dataclass(frozen=True, kw_only=True)
 class _DrawStep:
     config: FitConfig
-    stage: str = Stage.DRAW
+    stage: Stage = Stage.DRAW_FRAMES
 
     @property
     def progress(self) -> str | None:

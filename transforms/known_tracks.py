@@ -1,43 +1,37 @@
-"""Tracks that an earlier version of the dataset holds, taken over without another look."""
+"""Tracks of an earlier version of the dataset, reused without reading their files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
-import pyarrow.parquet as pq
 
-from singsong import storage
+from singsong.dataset.tables import read_tracks
 from singsong.schemas.elements import PartRef, Track, TrackSummary
+from singsong.schemas.outcomes import TrackStatus
 
 PARTS, DUPLICATES, LISTED = "parts", "duplicates", "listed"
 
 
 def known_tracks(table: str, *, except_uris: frozenset[str]) -> Iterator[PartRef | TrackSummary]:
-    """Yields what the tracks of a table became: a part, or a duplicate without one.
+    """Yields the part of each track in a table, or the summary of a duplicate without one.
 
     Args:
         table: The table of tracks of a version.
         except_uris: Files to leave out.
 
     Raises:
-        OSError: The table cannot be read.
+        DatasetError: The table is damaged.
+        OSError: It cannot be read.
     """
-    with storage.open_read(table) as file:
-        rows = pq.read_table(file).to_pylist()
-    for row in rows:
-        if row["uri"] in except_uris:
+    for row in read_tracks(table):
+        if row.uri in except_uris:
             continue
-        if row["part"]:
-            track = Track(track_id=row["track_id"], uri=row["uri"], size_bytes=0)
-            yield PartRef(track=track, path=row["part"])
-        elif row["status"] == "duplicate":
-            yield TrackSummary(
-                uri=row["uri"],
-                track_id=row["track_id"],
-                status="duplicate",
-                duplicate_of=row["duplicate_of"],
-            )
+        if row.part:
+            track = Track(track_id=row.track_id, uri=row.uri, size_bytes=0)
+            yield PartRef(track=track, path=row.part)
+        elif row.status == TrackStatus.DUPLICATE:
+            yield row
 
 
 class _Divide(beam.DoFn):

@@ -8,7 +8,8 @@ import apache_beam as beam
 
 from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
 from singsong.schemas.errors import ClipError
-from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, LISTED, TRACKS, Stage
+from singsong.schemas.outcomes import Stage, TrackStatus
+from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, LISTED, TRACKS
 from singsong.transforms.source_files import identify, list_source_files
 
 
@@ -19,7 +20,7 @@ def elect(tracks: Iterable[Track]) -> tuple[Track, list[TrackSummary]]:
         TrackSummary(
             uri=other.uri,
             track_id=other.track_id,
-            status="duplicate",
+            status=TrackStatus.DUPLICATE,
             duplicate_of=chosen.track_id,
         )
         for other in others
@@ -36,7 +37,7 @@ class _Identify(beam.DoFn):
         try:
             yield identify(file)
         except ClipError as error:
-            letter = DeadLetter.of_track(error, stage=Stage.LIST, uri=file.uri)
+            letter = DeadLetter.of_track(error, stage=Stage.LIST_TRACKS, uri=file.uri)
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
 
 

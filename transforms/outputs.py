@@ -1,4 +1,4 @@
-"""Names that two transforms must spell alike: their outputs, and the stages of dead letters."""
+"""Names of the outputs of transforms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,3 @@ FRAMES = "frames"
 DUPLICATES = "duplicates"
 DEAD_LETTERS = "dead_letters"
 LISTED = "listed"
-
-
-class Stage:
-    """The step that gave a track up, as a dead letter names it."""
-
-    LIST = "ListTracks"
-    ENCODE = "EncodeTracks"
-    DRAW = "DrawFrames"
-    ACCOMPANY = "AccompanyTracks"

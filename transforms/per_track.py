@@ -12,6 +12,7 @@ from apache_beam.metrics import Metrics
 
 from singsong.schemas.elements import DeadLetter, Track
 from singsong.schemas.errors import ClipError
+from singsong.schemas.outcomes import Stage
 from singsong.transforms.outputs import DEAD_LETTERS
 from singsong.transforms.progress import ProgressLog
 from singsong.transforms.stopwatch import Stopwatch
@@ -39,7 +40,7 @@ class TrackStep(Protocol[Models, Result_co]):
     """What a job does to each track. No Beam: plain calls test it."""
 
     @property
-    def stage(self) -> str:
+    def stage(self) -> Stage:
         """The name of the step in dead letters."""
 
     @property

@@ -26,8 +26,8 @@ from singsong.schemas.errors import (
 )
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.names import clip_id
+from singsong.schemas.outcomes import ClipStatus
 from singsong.schemas.recipe import EncodeRecipe
-from singsong.schemas.records import DROPPED, ENCODED, FAILED
 from singsong.transforms.stopwatch import Stopwatch
 
 SUM_TOLERANCE = 1e-6
@@ -110,7 +110,7 @@ class TrackRows:
             "track_id": self._track_id,
             "clip_index": index,
             "start_s": index * self._recipe.clip_seconds,
-            "status": ENCODED,
+            "status": ClipStatus.ENCODED,
             "reason": "",
             "message": "",
         }
@@ -120,7 +120,7 @@ class TrackRows:
         usable = [clip for clip in batch if self._attempt(clip, self._check_mix)]
         self._separate(usable)
         usable = [clip for clip in usable if self._attempt(clip, self._measure)]
-        self._add_codes([clip for clip in usable if clip.row["status"] == ENCODED])
+        self._add_codes([clip for clip in usable if clip.row["status"] is ClipStatus.ENCODED])
         return [clip.row for clip in batch]
 
     def _attempt(self, clip: _Clip, step: Any) -> bool:
@@ -128,7 +128,7 @@ class TrackRows:
         try:
             step(clip)
         except ClipError as error:
-            clip.row.update(status=FAILED, reason=error.reason, message=str(error))
+            clip.row.update(status=ClipStatus.FAILED, reason=error.reason, message=str(error))
             return False
         return True
 
@@ -176,7 +176,7 @@ class TrackRows:
             instrumental_peak_rms_db=instrumental_db,
         )
         if reason is not None:
-            clip.row.update(status=DROPPED, reason=reason)
+            clip.row.update(status=ClipStatus.DROPPED, reason=reason)
 
     def _peak_rms_db(self, audio: FloatArray) -> float:
         with self.watch("loudness"):

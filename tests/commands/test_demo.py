@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from singsong.commands import cli, demo
+from singsong.dataset.counts import TrackCounts
 from singsong.dataset.manifest import read_manifest
 
 
@@ -28,7 +29,7 @@ def test_the_demo_runs_twice_and_encodes_once(
     assert "is whole" in printed
     assert "What to look at" in printed
     manifest = read_manifest(str(tmp_path / "dataset"))
-    assert manifest.counts["tracks"] == {"listed": 4, "encoded": 4, "duplicate": 0, "failed": {}}
+    assert manifest.counts.tracks == TrackCounts(listed=4, encoded=4)
     assert (tmp_path / "listen" / "index.html").exists()
     assert list((tmp_path / "music" / "songs" / "stems").rglob("vocals.flac"))
     vocals, rate_hz = soundfile.read(tmp_path / "vocals.wav", dtype="float32")

@@ -9,6 +9,13 @@ from singsong.dataset.commit import (
     AccountingError,
     check_present,
     check_sums,
+)
+from singsong.dataset.counts import (
+    AudioSeconds,
+    ClipCounts,
+    Counts,
+    SplitCounts,
+    TrackCounts,
     count,
     count_splits,
     sweep,
@@ -69,21 +76,21 @@ def test_a_shard_that_another_job_swept_away_is_missed(tmp_path: Path) -> None:
 
 
 def test_counts_name_reasons() -> None:
-    assert count(TRACKS) == {
-        "tracks": {"listed": 4, "encoded": 2, "duplicate": 1, "failed": {"corrupt": 1}},
-        "clips": {
-            "kept": 5,
-            "dropped": {"instrumental_too_quiet": 2, "vocals_too_loud": 1},
-            "failed": {"non_finite": 1},
-        },
-        "seconds": {"decoded": 50.0, "tails": 1.5},
-    }
+    assert count(TRACKS) == Counts(
+        tracks=TrackCounts(listed=4, encoded=2, duplicate=1, failed={"corrupt": 1}),
+        clips=ClipCounts(
+            kept=5,
+            dropped={"instrumental_too_quiet": 2, "vocals_too_loud": 1},
+            failed={"non_finite": 1},
+        ),
+        seconds=AudioSeconds(decoded=50.0, tails=1.5),
+    )
 
 
 def test_splits_count_tracks_clips_and_seconds() -> None:
     splits = count_splits(TRACKS, DatasetRecipe())
-    assert splits["train"] == {"tracks": 2, "clips": 5, "seconds": 50.0}
-    assert splits["test"] == {"tracks": 0, "clips": 0, "seconds": 0.0}
+    assert splits["train"] == SplitCounts(tracks=2, clips=5, seconds=50.0)
+    assert splits["test"] == SplitCounts()
 
 
 def files(dataset: Path) -> set[str]:
@@ -171,12 +178,9 @@ def test_the_tables_hold_each_track_and_each_letter(tmp_path: Path) -> None:
     assert [(row["seconds"], row["tail_seconds"], row["kept_clips"]) for row in rows[:2]] == [
         (2.5, 0.5, 2)
     ] * 2
-    assert manifest.counts["tracks"] == {
-        "listed": 4,
-        "encoded": 2,
-        "duplicate": 0,
-        "failed": {"corrupt": 1, "empty": 1},
-    }
+    assert manifest.counts.tracks == TrackCounts(
+        listed=4, encoded=2, failed={"corrupt": 1, "empty": 1}
+    )
 
 
 def test_the_manifest_says_what_made_the_dataset(tmp_path: Path) -> None:
@@ -185,7 +189,7 @@ def test_the_manifest_says_what_made_the_dataset(tmp_path: Path) -> None:
     assert manifest.recipe == recipe_json(RECIPE)
     assert manifest.weights == MODELS.weights
     assert manifest.geometry == MODELS.geometry.to_json()
-    assert sum(split["clips"] for split in manifest.splits.values()) == 8
+    assert sum(split.clips for split in manifest.splits.values()) == 8
     paths = [shard.path for shard in manifest.shards]
     assert paths == sorted(paths)
     assert manifest.software["pyarrow"]

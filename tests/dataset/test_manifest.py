@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from singsong.dataset.counts import Counts, SplitCounts, TrackCounts
 from singsong.dataset.manifest import (
     DatasetError,
+    DatasetMissingError,
     FileEntry,
     Manifest,
     ShardEntry,
@@ -23,8 +25,8 @@ def mock_manifest(**changes: object) -> Manifest:
         "recipe": recipe_json(DatasetRecipe()),
         "weights": {"acoustic": "ef"},
         "geometry": {},
-        "counts": {},
-        "splits": {},
+        "counts": Counts(tracks=TrackCounts(listed=1, failed={"empty": 1})),
+        "splits": {"train": SplitCounts(tracks=1, clips=2, seconds=20.0)},
         "shards": (shard,),
         "tables": (table,),
         "origin": {},
@@ -35,6 +37,7 @@ def mock_manifest(**changes: object) -> Manifest:
 
 def test_a_manifest_survives_json() -> None:
     manifest = mock_manifest()
+    assert Manifest.from_json(manifest.to_json()) == manifest
     assert Manifest.from_json(manifest.to_json()).to_json() == manifest.to_json()
 
 
@@ -81,7 +84,7 @@ def test_committing_keeps_the_versions_before(tmp_path: Path) -> None:
 
 
 def test_no_dataset_is_said_plainly(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="does not exist"):
+    with pytest.raises(DatasetMissingError, match="does not exist"):
         read_manifest(str(tmp_path))
 
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from singsong import storage
-from singsong.dataset.manifest import DatasetError, ShardEntry, manifest_fields, read_manifest
+from singsong.dataset.handle import open_dataset
+from singsong.dataset.manifest import DatasetError, ShardEntry, read_manifest
 from singsong.dataset.shard_reader import ShardReader
 from tests.support.code_dataset import write_dataset
 
@@ -36,7 +37,7 @@ def remote(dataset: Path) -> Iterator[str]:
 
 def reader_of(dataset: Path | str, *, cache: Path | None = None) -> ShardReader:
     manifest = read_manifest(str(dataset))
-    fields = [field for field in manifest_fields(manifest) if field.name != "split"]
+    fields = [field for field in open_dataset(str(dataset)).fields if field.name != "split"]
     return ShardReader(
         str(dataset),
         manifest.shards,
@@ -53,7 +54,7 @@ def rewrite(dataset: Path, **changes: object) -> ShardReader:
     pq.write_table(changes.pop("table", pq.read_table(path)), path, **changes)
     sha256, size = storage.sha256_of(str(path))
     entry = ShardEntry(**{**vars(manifest.shards[0]), "sha256": sha256, "bytes": size})
-    fields = manifest_fields(manifest)
+    fields = open_dataset(str(dataset)).fields
     return ShardReader(str(dataset), [entry], fields=fields, cache=None, verified=set())
 
 

@@ -12,8 +12,8 @@ from singsong.dataset.tfrecord import (
     RecordCorruptError,
     decode_example,
     encode_examples,
+    frame_record,
     read_records,
-    write_record,
 )
 from singsong.schemas.records import RecordField, shard_schema
 
@@ -40,7 +40,7 @@ TABLE = pa.Table.from_pydict(
 def written() -> bytes:
     file = io.BytesIO()
     for example in encode_examples(TABLE, FIELDS):
-        write_record(file, example)
+        file.write(frame_record(example))
     return file.getvalue()
 
 

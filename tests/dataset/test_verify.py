@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from singsong.commands import cli
+from singsong.dataset.handle import Dataset, open_dataset
 from singsong.dataset.manifest import (
     FileEntry,
     Manifest,
@@ -31,7 +32,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def problems(dataset: Path) -> list[str]:
-    return list(verify_dataset(str(dataset), read_manifest(str(dataset))))
+    return list(verify_dataset(open_dataset(str(dataset))))
 
 
 def shard_of_format(dataset: Path, name: str, number: int = 0) -> ShardEntry:
@@ -142,7 +143,8 @@ def test_another_number_of_frames_is_found(dataset: Path) -> None:
     shard = shard_of_format(dataset, "parquet")
     rewrite(dataset, shard, change)
     assert any(
-        line.startswith(f"{shard.path}: cannot be read: its schema") for line in problems(dataset)
+        line.startswith(f"{shard.path}: cannot be read: the schema of ")
+        for line in problems(dataset)
     )
 
 
@@ -188,7 +190,7 @@ def test_counts_that_do_not_add_up_are_found(dataset: Path) -> None:
     value["counts"]["tracks"]["listed"] += 1
     value["splits"]["train"]["clips"] += 1
     changed = Manifest.from_json(json.dumps(value))
-    lines = list(verify_dataset(str(dataset), changed))
+    lines = list(verify_dataset(Dataset(str(dataset), changed)))
     assert "9 tracks were listed, 8 are accounted for" in lines
     assert sum(line.startswith("split train has") for line in lines) == 2
 

@@ -1,5 +1,6 @@
 """Each bad input ends as a dead letter or a sentence; the good ones beside it are not lost."""
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -30,7 +31,7 @@ def letters(dataset: Path) -> dict[str, dict]:
 
 
 def counts(dataset: Path) -> dict:
-    return dict(read_manifest(str(dataset)).counts)
+    return dataclasses.asdict(read_manifest(str(dataset)).counts)
 
 
 def test_every_bad_file_is_a_dead_letter_with_its_reason(

@@ -3,6 +3,7 @@ import os
 import shutil
 import threading
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_music_becomes_a_dataset(prepare, tmp_path: Path, dataset: Path) -> None
     assert prepare(tmp_path / "music") == 0
     manifest = read_manifest(str(dataset))
     clips = [2, 2, 3, 3, 3]
-    assert manifest.counts == {
+    assert asdict(manifest.counts) == {
         "tracks": {"listed": 5, "encoded": 5, "duplicate": 0, "failed": {}},
         "clips": {"kept": sum(clips), "dropped": {}, "failed": {}},
         "seconds": {"decoded": 15.5, "tails": 2.5},
@@ -113,7 +114,7 @@ def test_a_growing_corpus_encodes_what_is_new(prepare, tmp_path: Path, dataset: 
     parts = {path: path.stat().st_mtime_ns for path in (dataset / "parts").rglob("*.parquet")}
     write_tones(tmp_path / "music", tracks=4)
     assert prepare(tmp_path / "music") == 0
-    assert read_manifest(str(dataset)).counts["tracks"]["encoded"] == 4
+    assert read_manifest(str(dataset)).counts.tracks.encoded == 4
     assert all(path.stat().st_mtime_ns == mtime for path, mtime in parts.items())
     assert (
         cli.main(["dataset", "verify", str(dataset), "--version", first.dataset_digest[:12]]) == 0
@@ -131,14 +132,14 @@ def test_two_names_and_two_containers_of_one_recording_are_one_track(
     assert prepare(tmp_path / "music", tmp_path / "other") == 0
     tracks = table(dataset, "tracks")
     assert Counter(track["status"] for track in tracks) == {"encoded": 2, "duplicate": 3}
-    assert read_manifest(str(dataset)).counts["tracks"]["duplicate"] == 3
+    assert read_manifest(str(dataset)).counts.tracks.duplicate == 3
     assert verify(dataset) == 0
 
 
 def test_one_file_named_twice_is_listed_once(prepare, tmp_path: Path, dataset: Path) -> None:
     (path,) = write_tones(tmp_path / "music", tracks=1)
     assert prepare(path, tmp_path / "music", os.path.relpath(path)) == 0
-    assert read_manifest(str(dataset)).counts["tracks"]["listed"] == 1
+    assert read_manifest(str(dataset)).counts.tracks.listed == 1
 
 
 def test_splits_and_shards_follow_content(prepare, tmp_path: Path, dataset: Path) -> None:
@@ -163,8 +164,8 @@ def test_loud_and_quiet_clips_are_dropped_and_keep_their_row(
     audio = np.concatenate([tone(1, hz=300), tone(1, hz=300, level=0.01), np.zeros(RATE)])
     soundfile.write(tmp_path / "a.wav", audio, RATE)
     assert prepare(tmp_path / "a.wav") == 0
-    clips = read_manifest(str(dataset)).counts["clips"]
-    assert clips == {"kept": 1, "dropped": {"instrumental_too_quiet": 2}, "failed": {}}
+    clips = read_manifest(str(dataset)).counts.clips
+    assert asdict(clips) == {"kept": 1, "dropped": {"instrumental_too_quiet": 2}, "failed": {}}
     (part,) = (dataset / "parts").rglob("*.parquet")
     rows = pq.read_table(part).to_pylist()
     assert [row["status"] for row in rows] == ["encoded", "dropped", "dropped"]
@@ -185,7 +186,7 @@ def test_a_stricter_filter_and_other_shards_cost_no_encoding(
     stricter = ("--min-instrumental-db", "-15", "--clips-per-shard", "1")
     assert prepare(tmp_path / "a.wav", flags=stricter) == 1
     assert prepare(tmp_path / "a.wav", flags=(*stricter, "--new-version")) == 0
-    assert read_manifest(str(dataset)).counts["clips"]["kept"] == 1
+    assert read_manifest(str(dataset)).counts.clips.kept == 1
     assert verify(dataset) == 0
     assert cli.main(["dataset", "verify", str(dataset), "--version", first[:12]]) == 0
     assert cli.main(["dataset", "versions", str(dataset)]) == 0
@@ -194,7 +195,7 @@ def test_a_stricter_filter_and_other_shards_cost_no_encoding(
 def test_no_filter_encodes_everything(prepare, tmp_path: Path, dataset: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(2 * RATE), RATE)
     assert prepare(tmp_path / "a.wav", flags=("--no-filter",)) == 0
-    assert read_manifest(str(dataset)).counts["clips"]["kept"] == 2
+    assert read_manifest(str(dataset)).counts.clips.kept == 2
 
 
 def test_encode_dropped_makes_any_later_filter_free(
@@ -202,11 +203,11 @@ def test_encode_dropped_makes_any_later_filter_free(
 ) -> None:
     soundfile.write(tmp_path / "a.wav", tone(2, hz=300, level=0.01), RATE)
     assert prepare(tmp_path / "a.wav", flags=("--encode-dropped",)) == 0
-    assert read_manifest(str(dataset)).counts["clips"]["kept"] == 0
+    assert read_manifest(str(dataset)).counts.clips.kept == 0
     monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
     looser = ("--encode-dropped", "--min-instrumental-db", "-60", "--new-version")
     assert prepare(tmp_path / "a.wav", flags=looser) == 0
-    assert read_manifest(str(dataset)).counts["clips"]["kept"] == 2
+    assert read_manifest(str(dataset)).counts.clips.kept == 2
 
 
 def test_preview_says_what_a_filter_would_keep(prepare, tmp_path, capsys, dataset) -> None:

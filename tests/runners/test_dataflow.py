@@ -106,7 +106,7 @@ def test_what_is_staged_makes_the_dataset(
     dataflow.messages = [("BASIC", "workers have started")]
     command = ["prepare", music, "--output", "gs://near/dataset", *flags(image)]
     assert cli.main([*command, "--", *dataflow.flags]) == 0
-    assert read_manifest("gs://near/dataset").counts["tracks"]["encoded"] == 1
+    assert read_manifest("gs://near/dataset").counts.tracks.encoded == 1
     printed = capsys.readouterr().out
     assert "running\nbasic: workers have started\ndone\n" in printed
     assert "25.0" in printed, "the counters of the service are in the summary"

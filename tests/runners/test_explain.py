@@ -18,8 +18,8 @@ from singsong.runners.explain import ExplainedStage, encoded_bytes, example_of, 
 from singsong.runners.job import Job
 from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
 from singsong.schemas.errors import ClipError
+from singsong.schemas.outcomes import Stage
 from singsong.schemas.recipe import DatasetRecipe, LoudnessFilter
-from singsong.transforms.outputs import Stage
 from tests.support.cloud import MINIMUM, flags
 from tests.support.fakes import fake_models, write_tones
 
@@ -97,7 +97,7 @@ def test_examples_survive_the_way_between_stages(element: type) -> None:
 def test_examples_have_reasons_that_exist() -> None:
     reasons = {error.reason for error in ClipError.__subclasses__()}
     assert EXAMPLES[DeadLetter].reason in reasons
-    assert EXAMPLES[DeadLetter].stage in vars(Stage).values()
+    assert EXAMPLES[DeadLetter].stage in Stage
     thresholds = LoudnessFilter()
     drops = {
         drop_reason(vocals_db=0, instrumental_db=level, loudness_filter=thresholds)

@@ -45,4 +45,4 @@ def test_a_worker_started_by_boot_makes_the_same_dataset(
     assert "Starting worker with command ['" + str(build_boot()) in log.read_text()
     made = read_manifest(str(output))
     assert made.dataset_digest == read_manifest(str(local)).dataset_digest
-    assert made.counts["clips"]["kept"] == 1
+    assert made.counts.clips.kept == 1

@@ -11,13 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from singsong.dataset.counts import SplitCounts, count
 from singsong.dataset.manifest import Manifest, commit_manifest, read_manifest
 from singsong.dataset.parts import TrackFacts, write_part
 from singsong.dataset.shard_writer import ShardSource, write_shard
+from singsong.dataset.tables import write_failures, write_tracks
+from singsong.schemas.elements import TrackSummary
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 from singsong.schemas.names import clip_id, part_path, shard_of
+from singsong.schemas.outcomes import ClipStatus, TrackStatus
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
-from singsong.schemas.records import ENCODED, Geometry, RecordField, record_fields
+from singsong.schemas.records import Geometry, RecordField, record_fields
 
 SMALL = Geometry(
     acoustic=AcousticGeometry(
@@ -47,20 +51,30 @@ def write_dataset(
 ) -> Manifest:
     """Writes a dataset whose split `train` holds so many clips, and `test` none."""
     fields = record_fields(recipe, geometry)
-    sources = defaultdict(list)
+    sources, tracks = defaultdict(list), []
     for number, first in enumerate(range(0, clips, clips_per_track)):
         track_id = hashlib.sha256(str(number).encode()).hexdigest()
-        count = min(clips_per_track, clips - first)
+        count_in_track = min(clips_per_track, clips - first)
         path = part_path(track_id, "")
         facts = TrackFacts(track_id=track_id, audio_sha256="", seconds=0.0, tail_seconds=0.0)
         write_part(
             str(folder / "parts" / path),
-            _rows(track_id, count, fields, seed=number),
+            _rows(track_id, count_in_track, fields, seed=number),
             fields=fields,
             facts=lambda facts=facts: facts,
         )
-        source = ShardSource(track_id=track_id, path=path, kept=tuple(range(count)))
+        source = ShardSource(track_id=track_id, path=path, kept=tuple(range(count_in_track)))
         sources[shard_of(track_id, shards)].append(source)
+        tracks.append(
+            TrackSummary(
+                uri=f"{number}.wav",
+                track_id=track_id,
+                status=TrackStatus.ENCODED,
+                part=path,
+                split="train",
+                kept_clips=count_in_track,
+            )
+        )
     entries = [
         entry
         for shard, inside in sorted(sources.items())
@@ -79,10 +93,10 @@ def write_dataset(
         recipe=recipe_json(DatasetRecipe(encode=recipe, formats=formats)),
         weights={},
         geometry=geometry.to_json(),
-        counts={},
-        splits={"train": {"clips": clips}, "test": {"clips": 0}},
+        counts=count(tracks),
+        splits={"train": SplitCounts(tracks=len(tracks), clips=clips), "test": SplitCounts()},
         shards=tuple(entries),
-        tables=(),
+        tables=(write_failures(str(folder), []), write_tracks(str(folder), tracks)),
         origin={role: model for role, model in _MODELS.items() if getattr(recipe, role)},
         software={},
     )
@@ -105,7 +119,7 @@ def _rows(
             "clip_id": clip_id(track_id, index),
             "track_id": track_id,
             "clip_index": index,
-            "status": ENCODED,
+            "status": ClipStatus.ENCODED,
             **levels,
             **codes,
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 
+from singsong.dataset.counts import SplitCounts
 from singsong.dataset.tfrecord import read_records
 from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
 from singsong.training.fine_model import FineConfig, FineModel
@@ -29,7 +30,7 @@ def write_trainable(folder: Path, **recipe: Any) -> Path:
     recommitted(
         folder,
         shards=(*held_out, *shards[3:]),
-        splits={"train": {}, "validation": {}, "test": {}},
+        splits={name: SplitCounts() for name in ("train", "validation", "test")},
         weights=WEIGHTS,
     )
     return folder

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from singsong.dataset.manifest import Manifest, manifest_fields
+from singsong.dataset.counts import Counts
+from singsong.dataset.handle import Dataset
+from singsong.dataset.manifest import Manifest
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from singsong.schemas.records import Geometry
 from singsong.training.featurization import FEATURIZATIONS, Featurization, FineCrops
@@ -21,30 +23,31 @@ LENGTHS = {
 }
 
 
-def manifest_of(
+def dataset_of(
     geometry: Geometry = PAPER,
     *,
     recipe: EncodeRecipe = EncodeRecipe(),  # noqa: B008
-) -> Manifest:
+) -> Dataset:
     roles = {role: name for role, name in SOUNDS.items() if getattr(recipe, role)}
-    return Manifest(
+    manifest = Manifest(
         recipe=recipe_json(DatasetRecipe(encode=recipe)),
         weights={},
         geometry=geometry.to_json(),
-        counts={},
+        counts=Counts(),
         splits={},
         shards=(),
         tables=(),
         origin=roles,
         software={},
     )
+    return Dataset("nowhere", manifest)
 
 
-def random_rows(manifest: Manifest, *, rows: int) -> dict[str, Any]:
+def random_rows(dataset: Dataset, *, rows: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     codes = {
         field.name: random.integers(0, field.codebook_size, (rows, *field.shape), dtype=np.uint16)
-        for field in manifest_fields(manifest)
+        for field in dataset.fields
         if field.kind == "codes"
     }
     return {"clip_id": [f"clip-{row}" for row in range(rows)], **codes}
@@ -64,9 +67,9 @@ def tokens_by_hand(rows: dict[str, Any], row: int, *, source: str, kinds: str) -
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("name", FEATURIZATIONS)
 def test_the_tokens_are_those_of_the_paper(name: str, noisy: bool) -> None:
-    manifest = manifest_of()
-    rows = random_rows(manifest, rows=3)
-    featurizer = Featurization(name=name, noisy=noisy).of(manifest)
+    dataset = dataset_of()
+    rows = random_rows(dataset, rows=3)
+    featurizer = Featurization(name=name, noisy=noisy).of(dataset)
     features = featurizer.features(rows, epoch=0)
     vocals = "vocals_noisy" if noisy else "vocals"
     inputs, targets = name.split("-")
@@ -82,17 +85,17 @@ def test_the_tokens_are_those_of_the_paper(name: str, noisy: bool) -> None:
 
 @pytest.mark.parametrize("name", FEATURIZATIONS)
 def test_every_target_lies_in_the_range_of_its_position(name: str) -> None:
-    manifest = manifest_of()
-    featurizer = Featurization(name=name).of(manifest)
-    tokens = featurizer.features(random_rows(manifest, rows=2), epoch=0)["target_tokens"]
+    dataset = dataset_of()
+    featurizer = Featurization(name=name).of(dataset)
+    tokens = featurizer.features(random_rows(dataset, rows=2), epoch=0)["target_tokens"]
     first, end = featurizer.target_tokens.ranges.T
     assert ((first <= tokens) & (tokens < end)).all()
     assert (end - first).tolist() == [1024] * tokens.shape[1]
 
 
 def test_lengths_follow_from_the_geometry() -> None:
-    manifest = manifest_of(SMALL, recipe=EncodeRecipe(clip_seconds=2.0))
-    featurizer = Featurization(name="SA-SA").of(manifest)
+    dataset = dataset_of(SMALL, recipe=EncodeRecipe(clip_seconds=2.0))
+    featurizer = Featurization(name="SA-SA").of(dataset)
     assert featurizer.lengths == {"input_tokens": 10 + 2 * 8, "target_tokens": 10 + 2 * 8}
     assert featurizer.vocabulary.size == 2 + 7 + 2 * 9
 
@@ -100,19 +103,19 @@ def test_lengths_follow_from_the_geometry() -> None:
 def test_a_large_vocabulary_does_not_wrap() -> None:
     value = PAPER.to_json()
     value["acoustic"]["codebook_size"] = 65536
-    manifest = manifest_of(Geometry.from_json(value))
-    featurizer = Featurization(name="A-A").of(manifest)
-    rows = random_rows(manifest, rows=1)
+    dataset = dataset_of(Geometry.from_json(value))
+    featurizer = Featurization(name="A-A").of(dataset)
+    rows = random_rows(dataset, rows=1)
     rows["instrumental_acoustic"][:] = 65535
     tokens = featurizer.features(rows, epoch=0)["target_tokens"]
     assert tokens.max() == featurizer.vocabulary.size - 1 == 2 + 1024 + 4 * 65536 - 1
 
 
 def test_features_leave_the_codes_as_they_were() -> None:
-    manifest = manifest_of()
-    rows = random_rows(manifest, rows=2)
+    dataset = dataset_of()
+    rows = random_rows(dataset, rows=2)
     before = {name: np.copy(values) for name, values in rows.items()}
-    Featurization(name="SA-SA").of(manifest).features(rows, epoch=0)
+    Featurization(name="SA-SA").of(dataset).features(rows, epoch=0)
     for name, values in rows.items():
         np.testing.assert_array_equal(values, before[name])
 
@@ -123,15 +126,15 @@ def test_an_unknown_featurization() -> None:
 
 
 def test_a_dataset_without_separation_has_no_vocals() -> None:
-    mixes = manifest_of(recipe=EncodeRecipe(separator=None))
+    mixes = dataset_of(recipe=EncodeRecipe(separator=None))
     with pytest.raises(ValueError, match="no vocals_noisy_semantic"):
         Featurization().of(mixes)
 
 
 def test_a_crop_holds_coarse_tokens_and_then_fine_ones() -> None:
-    manifest = manifest_of()
-    featurizer = FineCrops(seed=3).of(manifest)
-    rows = random_rows(manifest, rows=4)
+    dataset = dataset_of()
+    featurizer = FineCrops(seed=3).of(dataset)
+    rows = random_rows(dataset, rows=4)
     tokens = featurizer.features(rows, epoch=5)["tokens"]
     assert tokens.shape == (4, 600 + 1200)
     for row, clip in enumerate(rows["clip_id"]):
@@ -145,8 +148,8 @@ def test_a_crop_holds_coarse_tokens_and_then_fine_ones() -> None:
 
 
 def test_crops_depend_on_seed_epoch_and_clip_alone() -> None:
-    manifest = manifest_of()
-    one, other = (FineCrops(seed=seed).of(manifest) for seed in (0, 1))
+    dataset = dataset_of()
+    one, other = (FineCrops(seed=seed).of(dataset) for seed in (0, 1))
     starts = [one.crop_start(f"clip-{number}", 0) for number in range(2000)]
     assert (min(starts), max(starts)) == (0, 350)
     assert np.mean(starts) == pytest.approx(175, abs=10)
@@ -156,7 +159,7 @@ def test_crops_depend_on_seed_epoch_and_clip_alone() -> None:
 
 
 def test_a_crop_of_the_whole_clip() -> None:
-    featurizer = FineCrops(seconds=10.0).of(manifest_of())
+    featurizer = FineCrops(seconds=10.0).of(dataset_of())
     assert featurizer.crop_start("clip-0", 0) == 0
 
 
@@ -169,7 +172,7 @@ def test_a_crop_of_the_whole_clip() -> None:
 )
 def test_a_crop_that_does_not_fit(crops: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FineCrops(**crops).of(manifest_of())
+        FineCrops(**crops).of(dataset_of())
 
 
 def test_a_crop_of_no_length() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from singsong.dataset.handle import Dataset
 from singsong.dataset.manifest import Manifest, read_manifest
 from singsong.generation.song_windows import window_layout
 from singsong.training.featurization import FEATURIZATIONS, Featurization
@@ -21,7 +22,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 def test_windows_are_read_and_written_as_clips_are(name: str, manifest: Manifest) -> None:
     """At inference no dataset is at hand; the tokens are the same as the loader's."""
     provenance = Provenance.from_json(provenance_of(manifest, name).to_json())
-    featurizer = Featurization(name=name).of(manifest)
+    featurizer = Featurization(name=name).of(Dataset("nowhere", manifest))
     random = np.random.default_rng(0)
     semantic, acoustic = random.integers(0, 7, (2, 5)), random.integers(0, 9, (2, 4, 3))
     rows = {"vocals_noisy_semantic": semantic, "vocals_noisy_acoustic": acoustic}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from singsong.dataset.manifest import read_manifest
+from singsong.dataset.handle import open_dataset
 from singsong.training.featurization import Featurization
 from singsong.training.stages import stage_of
 from singsong.training.throughput import Throughput, peak_flops, training_flops
@@ -29,7 +29,7 @@ def by_hand(*, source: int, target: int, vocabulary: int) -> int:
 
 
 def test_operations_are_those_of_the_formula(data: Path) -> None:
-    stage = stage_of(Featurization(name="S-SA").of(read_manifest(str(data))))
+    stage = stage_of(Featurization(name="S-SA").of(open_dataset(str(data))))
     stage.lengths = (250, 750)  # so that attention weighs
     config = stage.new_config("tiny")
     forward = by_hand(source=250, target=750, vocabulary=config.vocab_size)

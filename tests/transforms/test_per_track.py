@@ -14,6 +14,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from singsong.runners.job import counters_of
 from singsong.schemas.elements import DeadLetter, Track
 from singsong.schemas.errors import CorruptAudioError
+from singsong.schemas.outcomes import Stage
 from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressReader
 
@@ -26,7 +27,7 @@ class Shout:
 
     log: str
     progress: str | None = None
-    stage: str = "Shout"
+    stage: Stage = Stage.ENCODE_TRACKS
     error: type[Exception] = CorruptAudioError
 
     @property
@@ -74,7 +75,11 @@ def test_each_track_is_found_or_done_or_a_dead_letter(tmp_path: Path) -> None:
     log, progress = tmp_path / "log.txt", tmp_path / "progress"
     progress.mkdir()
     letter = DeadLetter(
-        uri="/bad", stage="Shout", reason="corrupt", message="it cannot be shouted", track_id="bad"
+        uri="/bad",
+        stage=Stage.ENCODE_TRACKS,
+        reason="corrupt",
+        message="it cannot be shouted",
+        track_id="bad",
     )
     step = Shout(log=str(log), progress=str(progress))
     counters = shout(step, TRACKS, ["A", "!", "B", "!", "OLD"], [letter])

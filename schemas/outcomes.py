@@ -1,0 +1,53 @@
+"""What can become of a file, a track or a clip: the words that are stored and counted."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TrackStatus(StrEnum):
+    """What became of a listed file."""
+
+    ENCODED = "encoded"
+    DUPLICATE = "duplicate"
+    FAILED = "failed"
+
+
+class ClipStatus(StrEnum):
+    """What became of a clip of an encoded track."""
+
+    ENCODED = "encoded"
+    DROPPED = "dropped"
+    FAILED = "failed"
+
+
+class DropReason(StrEnum):
+    """Why the loudness filter drops a clip."""
+
+    INSTRUMENTAL_TOO_QUIET = "instrumental_too_quiet"
+    VOCALS_TOO_LOUD = "vocals_too_loud"
+
+
+class FailureReason(StrEnum):
+    """Why a track or a clip cannot be used; `singsong.schemas.errors` has an error for each."""
+
+    UNREADABLE = "unreadable"
+    EMPTY = "empty"
+    NOT_AUDIO = "not_audio"
+    CORRUPT = "corrupt"
+    DECODE_TIMEOUT = "decode_timeout"
+    DECODE_MEMORY = "decode_memory"
+    CONTENT_CHANGED = "content_changed"
+    NON_FINITE = "non_finite"
+    OUT_OF_RANGE = "out_of_range"
+    UNWRITABLE = "unwritable"
+    SUM_MISMATCH = "sum_mismatch"
+
+
+class Stage(StrEnum):
+    """The step of a job that gave up a track or a clip."""
+
+    LIST_TRACKS = "ListTracks"
+    ENCODE_TRACKS = "EncodeTracks"
+    DRAW_FRAMES = "DrawFrames"
+    ACCOMPANY_TRACKS = "AccompanyTracks"
