@@ -9,6 +9,7 @@ from singsong.dataset.commit import (
     AccountingError,
     check_present,
     check_sums,
+    sweep,
 )
 from singsong.dataset.counts import (
     AudioSeconds,
@@ -18,7 +19,6 @@ from singsong.dataset.counts import (
     TrackCounts,
     count,
     count_splits,
-    sweep,
 )
 from singsong.dataset.manifest import ShardEntry, commit_manifest, read_manifest
 from singsong.schemas.elements import DeadLetter, TrackSummary
