@@ -22,7 +22,7 @@ URL = "memory://ranges/table.parquet"
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
     random = np.random.default_rng(0)
-    wide = pa.FixedSizeListArray.from_arrays(random.integers(0, 1000, ROWS * 500), 500)
+    wide = pa.FixedSizeListArray.from_arrays(random.integers(0, 1 << 40, ROWS * 500), 500)
     names = [f"name {number % 7}" for number in range(ROWS)]
     return pa.table({"name": names, "wide": wide, "number": list(range(ROWS))})
 

@@ -18,7 +18,7 @@ from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.dataset.tables import write_failures, write_tracks
 from singsong.schemas.elements import TrackSummary
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
-from singsong.schemas.names import clip_id, part_path, shard_of
+from singsong.schemas.names import PARTS_FOLDER, clip_id, part_path, shard_of
 from singsong.schemas.outcomes import ClipStatus, TrackStatus
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from singsong.schemas.records import Geometry, RecordField, record_fields
@@ -97,7 +97,10 @@ def write_dataset(
         splits={"train": SplitCounts(tracks=len(tracks), clips=clips), "test": SplitCounts()},
         shards=tuple(entries),
         tables=(write_failures(str(folder), []), write_tracks(str(folder), tracks)),
-        origin={role: model for role, model in _MODELS.items() if getattr(recipe, role)},
+        origin={
+            "parts": PARTS_FOLDER,
+            **{role: model for role, model in _MODELS.items() if getattr(recipe, role)},
+        },
         software={},
     )
     commit_manifest(str(folder), manifest)
