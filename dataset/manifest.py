@@ -10,8 +10,8 @@ from typing import Any
 from singsong import storage
 from singsong.dataset.counts import Counts, SplitCounts
 from singsong.schemas.errors import SingsongError
+from singsong.schemas.json_values import json_digest
 from singsong.schemas.names import MANIFEST_NAME, version_path
-from singsong.schemas.recipe import json_digest
 from singsong.schemas.records import SCHEMA_VERSION
 
 

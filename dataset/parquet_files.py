@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,8 +35,8 @@ Range = tuple[int, int]
 class _Source(Protocol):
     """Gives pyarrow a native file in which at least the asked ranges are filled."""
 
-    def footer(self) -> Any: ...
-    def with_ranges(self, ranges: Sequence[Range]) -> Any: ...
+    def footer(self) -> pa.NativeFile: ...
+    def with_ranges(self, ranges: Sequence[Range]) -> pa.NativeFile: ...
 
 
 class ParquetReader:
@@ -155,13 +155,13 @@ def fetch_whole(url: str, size: int) -> pa.Buffer:
 
 
 class _WholeFile:
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
 
-    def footer(self) -> Any:
+    def footer(self) -> pa.NativeFile:
         return self._file
 
-    def with_ranges(self, _: Sequence[Range]) -> Any:
+    def with_ranges(self, _: Sequence[Range]) -> pa.NativeFile:
         return self._file
 
 
@@ -169,7 +169,7 @@ class _RemoteFile:
     def __init__(self, url: str, size: int) -> None:
         self._url, self._size = url, size
 
-    def footer(self) -> Any:
+    def footer(self) -> pa.NativeFile:
         start = max(0, self._size - _FOOTER_BYTES)
         (tail,) = storage.read_ranges(self._url, [(start, self._size)])
         length = int.from_bytes(tail[-_TAIL_BYTES : -_TAIL_BYTES + 4], "little") + _TAIL_BYTES
@@ -177,7 +177,7 @@ class _RemoteFile:
             (tail,) = storage.read_ranges(self._url, [(self._size - length, self._size)])
         return _sparse_file(len(tail), [(0, len(tail))], [tail])
 
-    def with_ranges(self, ranges: Sequence[Range]) -> Any:
+    def with_ranges(self, ranges: Sequence[Range]) -> pa.NativeFile:
         merged = merge_ranges(ranges)
         return _sparse_file(self._size, merged, storage.read_ranges(self._url, merged))
 
@@ -197,7 +197,7 @@ def merge_ranges(ranges: Iterable[Range], gap: int = _GAP_BYTES) -> list[Range]:
     return merged
 
 
-def _sparse_file(size: int, ranges: Sequence[Range], parts: Sequence[bytes]) -> Any:
+def _sparse_file(size: int, ranges: Sequence[Range], parts: Sequence[bytes]) -> pa.BufferReader:
     """Returns a file of which only some ranges hold anything.
 
     The operating system backs only the pages that are written, so that a row group of a shard of
@@ -210,7 +210,7 @@ def _sparse_file(size: int, ranges: Sequence[Range], parts: Sequence[bytes]) -> 
     return pa.BufferReader(buffer)
 
 
-def _chunk_ranges(metadata: Any, group: int, columns: Sequence[str]) -> list[Range]:
+def _chunk_ranges(metadata: pq.FileMetaData, group: int, columns: Sequence[str]) -> list[Range]:
     """Returns where the chunks of some columns lie."""
     wanted, row_group = set(columns), metadata.row_group(group)
     ranges = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +39,7 @@ class _Writer(Protocol):
 
 
 class _ParquetShard:
-    def __init__(self, file: Any, fields: Sequence[RecordField]) -> None:
+    def __init__(self, file: storage.HashingFile, fields: Sequence[RecordField]) -> None:
         self._writer = pq.ParquetWriter(
             pa.PythonFile(file, mode="w"),
             shard_schema(fields),
@@ -55,7 +55,7 @@ class _ParquetShard:
 
 
 class _TFRecordShard:
-    def __init__(self, file: Any, fields: Sequence[RecordField]) -> None:
+    def __init__(self, file: storage.HashingFile, fields: Sequence[RecordField]) -> None:
         self._file, self._fields = file, fields
 
     def write(self, table: pa.Table) -> None:
@@ -66,7 +66,7 @@ class _TFRecordShard:
         self._file.flush()
 
 
-_WRITERS: Mapping[str, Callable[[Any, Sequence[RecordField]], _Writer]] = {
+_WRITERS: Mapping[str, Callable[[storage.HashingFile, Sequence[RecordField]], _Writer]] = {
     "parquet": _ParquetShard,
     "tfrecord": _TFRecordShard,
 }
@@ -83,15 +83,15 @@ def write_shard(
     shard: int,
     shards: int,
 ) -> list[ShardEntry]:
-    """Writes one shard in each format and returns what was written.
+    """Writes one shard in each format and returns their entries.
 
-    The rows come sorted by clip id: parts are read one after the other in the order of their
-    tracks, so that memory holds a few row groups, however large the shard is.
+    The rows are sorted by clip id, because parts are read one after another in the order of their
+    track ids. Memory holds a few row groups, however large the shard is.
 
     Args:
         sources: The parts with rows for this shard, in any order.
-        dataset: Where to.
-        parts: Where the parts are.
+        dataset: Folder or URL of the dataset.
+        parts: Folder or URL of the parts.
         fields: The record table.
         formats: "parquet", "tfrecord" or both.
         split: The split of all its rows.

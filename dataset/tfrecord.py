@@ -105,7 +105,7 @@ def decode_example(data: bytes) -> dict[str, Any]:
     """Returns the first value of each feature of a tf.train.Example.
 
     Raises:
-        RecordCorruptError: The bytes are no Example.
+        RecordCorruptError: The bytes are not an Example.
     """
     try:
         features = Example.FromString(data).features.feature

@@ -27,8 +27,9 @@ from singsong.pipelines.runner_arguments import add_runner_arguments, runner_opt
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import Job, Outcome, RunnerOptions
 from singsong.runners.local import set_up_process
+from singsong.schemas.json_values import recipe_differences
 from singsong.schemas.names import MANIFEST_NAME, PARTS_FOLDER
-from singsong.schemas.recipe import DatasetRecipe, recipe_differences, recipe_json
+from singsong.schemas.recipe import DatasetRecipe, recipe_json
 
 if TYPE_CHECKING:
     import apache_beam as beam

@@ -1,18 +1,18 @@
-"""What a dataset is made by: every setting that can change a byte of it, and nothing else.
+"""How a dataset is made: every setting that can change a byte of it, and nothing else.
 
 An `EncodeRecipe` (with the hashes of the model weights) names the part files, a `DatasetRecipe` the
-dataset. Where a model's files lie is not part of either: their content is, through its hash.
+dataset. Both leave out where the files of a model are; the hash of its weights stands for them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from singsong.schemas.json_values import json_digest
 
 WINDOW_KINDS = ("rect", "exp")
 DTYPES = ("float32", "bfloat16")
@@ -25,7 +25,7 @@ class ShardFormat(StrEnum):
     TFRECORD = "tfrecord"
 
 
-FORMATS: tuple[str, ...] = tuple(ShardFormat)
+FORMATS = tuple(shard_format.value for shard_format in ShardFormat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,45 +278,16 @@ def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> Dat
     )
 
 
-def json_digest(value: Mapping[str, Any]) -> str:
-    """Returns the hex sha256 of JSON values, whatever the order of their keys.
-
-    >>> json_digest({"a": 1, "b": 2}) == json_digest({"b": 2, "a": 1})
-    True
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def encode_digest(recipe: EncodeRecipe, weights: Mapping[str, str]) -> str:
-    """Returns what names the parts made by a recipe with these weights.
-
-    Args:
-        recipe: The recipe.
-        weights: Hex digest of each model, by role.
-    """
+    """Returns the hex digest that names parts, of a recipe and the digest of each model by role."""
     return json_digest({"recipe": recipe_json(recipe), "weights": dict(weights)})
-
-
-def recipe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each field in which two recipes, as JSON values, differ.
-
-    >>> recipe_differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
-    ['a.b: 1 -> 3']
-    """
-    lines = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += [f"{key}.{line}" for line in recipe_differences(before, after)]
-        elif before != after:
-            lines.append(f"{key}: {before} -> {after}")
-    return lines
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, ModelSpec):
-        return {"name": value.name, "options": _what_not_where(dict(value.options))}
+        # A path to a codebook is not part of the recipe: the hash of the weights stands for it.
+        options = {key: option for key, option in value.options if key != "codebook"}
+        return {"name": value.name, "options": options}
     if isinstance(value, (EncodeRecipe, DatasetRecipe)):
         return recipe_json(value)
     if hasattr(value, "__dataclass_fields__"):
@@ -324,8 +295,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _what_not_where(options: dict[str, str]) -> dict[str, str]:
-    """Leaves out the options that hold a path: the weights' hash stands for its content."""
-    return {key: value for key, value in options.items() if key != "codebook"}

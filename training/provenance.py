@@ -13,7 +13,7 @@ import numpy as np
 from singsong.dataset.manifest import Manifest
 from singsong.schemas.arrays import IntArray, TokenArray
 from singsong.schemas.geometry import clip_samples
-from singsong.schemas.recipe import recipe_differences
+from singsong.schemas.json_values import recipe_differences
 from singsong.schemas.records import Geometry
 from singsong.training.featurization import Featurization
 from singsong.training.vocabulary import FineVocabulary, Vocabulary

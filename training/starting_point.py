@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from singsong.models.weights import load_pretrained
-from singsong.schemas.recipe import recipe_differences
+from singsong.schemas.json_values import recipe_differences
 from singsong.training.checkpoints import Checkpoint, find_model, list_checkpoints
 from singsong.training.presets import ACCOMPANIMENT
 from singsong.training.provenance import Provenance, code_differences, differences, read_provenance

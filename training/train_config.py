@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from singsong.schemas.recipe import DTYPES, recipe_differences
+from singsong.schemas.json_values import recipe_differences
+from singsong.schemas.recipe import DTYPES
 from singsong.training.featurization import Featurization, FineCrops, View
 from singsong.training.losses import Z_LOSS
 from singsong.training.optimizer import WARMUP_STEPS

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from singsong.generation.accompanist import Accompanist
 from singsong.models.loaded import load_once
-from singsong.schemas.recipe import json_digest
+from singsong.schemas.json_values import json_digest
 from singsong.transforms.accompany_config import AccompanyConfig
 
 

@@ -1,4 +1,4 @@
-"""The cheap step: part files in, shards and a manifest out; pure in parts, filter and splits."""
+"""The cheap step: reads part files, writes shards and commits a manifest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEAD_LETTERS = "dead_letters"
 
 @dataclass(frozen=True, kw_only=True)
 class AssembleConfig:
-    """What is assembled, and where.
+    """What to assemble, and where.
 
     Attributes:
         recipe: How parts become a dataset.
@@ -33,7 +33,7 @@ class AssembleConfig:
         geometry: Shapes of the codes.
         parts: Folder or URL of the parts.
         dataset: Folder or URL of the dataset.
-        origin: What `singsong retry` needs to run again; see `Manifest`.
+        origin: Where models and parts were found; see `Manifest`.
     """
 
     recipe: DatasetRecipe
@@ -46,7 +46,7 @@ class AssembleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedTrack:
-    """A track of the dataset, and which rows of its part are in it."""
+    """A track of the dataset, and the positions of its kept rows in the part."""
 
     summary: TrackSummary
     kept: tuple[int, ...]
@@ -96,7 +96,7 @@ def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> 
 
 
 def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
-    """Returns the tracks with one audio: the one that stays, then the others as duplicates."""
+    """Returns tracks with the same audio: the elected one, then the others as duplicates."""
     chosen, *others = sorted(tracks, key=lambda track: (track.summary.track_id, track.summary.uri))
     return [chosen] + [
         SelectedTrack(
@@ -118,7 +118,7 @@ def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
 @beam.typehints.with_input_types(Iterable[int])
 @beam.typehints.with_output_types(int)
 def total(numbers: Iterable[int]) -> int:
-    """Returns the sum; of `sum` itself Beam does not know that it gives an int."""
+    """Returns the sum; Beam cannot infer the return type of the built-in `sum`."""
     return sum(numbers)
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from singsong.schemas.json_values import recipe_differences
 from singsong.schemas.recipe import (
     NO_FILTER,
     DatasetRecipe,
@@ -12,7 +13,6 @@ from singsong.schemas.recipe import (
     LoudnessWindow,
     ModelSpec,
     encode_digest,
-    recipe_differences,
     recipe_from_json,
     recipe_json,
 )
