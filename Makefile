@@ -33,10 +33,10 @@ mutants-sampled: $(VENV)/.dev ## the same with a sample of the small changes tha
 	@$(BIN)/python -m tests.mutants.sampled $(if $(ONLY),--only "$(ONLY)",)
 
 bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would write
-	@$(BIN)/python benchmarks/prepare.py
+	@$(BIN)/python -m benchmarks.prepare
 
 bench-loader: $(VENV)/.dev ## compare the loader with those of MosaicML, Hugging Face and webdataset
-	@$(BIN)/python benchmarks/loader.py
+	@$(BIN)/python -m benchmarks.loader
 
 conformance: $(VENV)/.dev $(SPARK_JAR) ## run one recipe on every engine and compare the datasets byte for byte
 	@$(BIN)/python -m benchmarks.conformance

@@ -22,9 +22,7 @@ from pathlib import Path
 
 import apache_beam
 
-from singsong import storage
-from singsong.commands.demo import make_corpus
-from tests.support.command import (
+from benchmarks.support.command import (
     ROOT,
     committed_bytes,
     digest,
@@ -33,8 +31,10 @@ from tests.support.command import (
     start_prepare,
     wait_for_parts,
 )
-from tests.support.object_stores import google_store
-from tests.support.spark_cluster import SparkCluster
+from benchmarks.support.object_stores import google_store
+from benchmarks.support.spark_cluster import SparkCluster
+from singsong import storage
+from singsong.commands.demo import make_corpus
 
 FLAGS = ("--clip-seconds", "5", "--splits", "train=70,validation=15,test=15")
 ON_SPARK = (*FLAGS, "--runner", "spark", "--spark-master")

@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.support.training_log import logged
 from benchmarks.training_runs import (
     TRAIN,
     VALIDATION,
@@ -21,7 +22,6 @@ from benchmarks.training_runs import (
     unigram_nats,
 )
 from singsong.dataset.handle import open_dataset
-from tests.support.trained import logged
 
 WHAT = {"loss": "all codes", "nll": "coarse acoustic codes"}
 

@@ -1,7 +1,7 @@
 """Compares the loader with those of MosaicML, Hugging Face and webdataset.
 
-    python benchmarks/loader.py
-    python benchmarks/loader.py --rounds 1
+    python -m benchmarks.loader
+    python -m benchmarks.loader --rounds 1
 
 All deliver the same batches of 32: int64 tokens, noisy S-SA, shuffled, on the CPU. The records are
 written by the shard writer of `singsong prepare` and then converted to the format of each peer,
@@ -24,12 +24,10 @@ from typing import Any
 
 import psutil
 
+from benchmarks.support.code_dataset import PAPER, write_dataset
+from singsong.schemas.recipe import EncodeRecipe
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from singsong.schemas.recipe import EncodeRecipe  # noqa: E402
-from tests.support.code_dataset import PAPER, write_dataset  # noqa: E402
-
 ENVIRONMENTS = ROOT / "build" / "loader_peers"
 PACKAGES = {
     "mds": ("mosaicml-streaming==0.13.0", "pyarrow"),

@@ -1,7 +1,7 @@
 """Compares `singsong prepare` with the script a user would write, and with the bare kernels.
 
-    python benchmarks/prepare.py
-    python benchmarks/prepare.py --tracks 10 --rounds 1
+    python -m benchmarks.prepare
+    python -m benchmarks.prepare --tracks 10 --rounds 1
 
 All three run on the same files with the same weights, in turn, each as a process of its own; what
 is reported is a ratio of two of them. Memory is the peak of the process, on 20 and on 200 tracks.

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import soundfile
 
+from benchmarks.support.command import digest, finish, start_prepare
+from benchmarks.support.spark_cluster import SparkCluster
 from singsong.commands import cli
 from singsong.runners.spark import TASKS_PER_CORE
-from tests.support.command import digest, finish, start_prepare
-from tests.support.spark_cluster import SparkCluster
 
 WORKERS = (1, 2)
 _TIMEOUT_S = 3600.0

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.support.object_stores import STORES, Store
+from benchmarks.support.object_stores import STORES, Store
 
 _FOLDERS = itertools.count()
 

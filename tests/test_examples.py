@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import singsong
-from tests.support.command import ROOT
+from benchmarks.support.command import ROOT
 from tests.support.fakes import write_tones
 from tests.test_rooms import FILES, MAY_IMPORT
 

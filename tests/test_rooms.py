@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import ROOT
+from benchmarks.support.command import ROOT
 
 # In their order: a room imports only rooms above it, and of those only the ones listed.
 MAY_IMPORT = {
@@ -67,6 +67,15 @@ def test_no_module_imports_ours_by_another_name() -> None:
     for path in [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
         wrong = {module for module in imported_modules(path) if module.split(".")[0] in MAY_IMPORT}
         assert not wrong, f"{path} imports {wrong} without `singsong.`"
+
+
+def test_benchmarks_import_no_tests() -> None:
+    """What both need lives in `benchmarks/support/`."""
+    paths = sorted((ROOT / "benchmarks").rglob("*.py"))
+    assert paths
+    for path in paths:
+        wrong = {module for module in imported_modules(path) if module.split(".")[0] == "tests"}
+        assert not wrong, f"{path} imports {wrong}"
 
 
 def test_no_room_hides_a_library() -> None:

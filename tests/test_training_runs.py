@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.code_dataset import read_records
 from benchmarks.training_runs import changed_dataset, unigram_nats, with_shuffled_vocals
 from singsong.dataset.handle import open_dataset
 from singsong.dataset.manifest import read_manifest
 from singsong.training.featurization import Featurization
 from singsong.training.loader import LoaderConfig, ShardDataset
-from tests.support.code_dataset import read_records
 from tests.support.trained import write_trainable
 
 VIEW = Featurization(name="S-SA", noisy=True)

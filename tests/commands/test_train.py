@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.support.training_log import logged
 from singsong.commands import cli
 from singsong.training.checkpoints import find_model, list_checkpoints
 from singsong.training.train import Trainer, TrainingError
 from singsong.training.train_config import TrainConfig
-from tests.support.trained import logged, write_trainable
+from tests.support.trained import write_trainable
 
 QUICK = ["--preset", "tiny", "--batch-size", "4", "--device", "cpu", "--log-every", "1"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.code_dataset import recommitted, write_dataset
 from singsong.dataset.counts import SplitCounts
-from tests.support.code_dataset import recommitted, write_dataset
 
 # Each run is a fork, which imports nothing and still ends as an interpreter ends.
 FORKS = """

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.support.code_dataset import SMALL, recommitted, write_dataset
 from singsong import storage
 from singsong.dataset.handle import Dataset, open_dataset
 from singsong.dataset.manifest import DatasetMissingError
 from singsong.schemas.outcomes import FailureReason, Stage, TrackStatus
 from tests.pipelines.conftest import Prepare, fakes, prepare  # noqa: F401
-from tests.support.code_dataset import SMALL, recommitted, write_dataset
 from tests.support.fakes import write_tones
 
 REMOTE = "memory://handles/dataset"

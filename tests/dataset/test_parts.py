@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.support.code_dataset import ONE_SECOND, SMALL
 from singsong.dataset.parts import (
     BrokenPartError,
     MissingCodesError,
@@ -22,7 +23,6 @@ from singsong.dataset.parts import (
 )
 from singsong.schemas.recipe import LoudnessFilter
 from singsong.schemas.records import DROPPED, ENCODED, FAILED, record_fields
-from tests.support.code_dataset import ONE_SECOND, SMALL
 
 FIELDS = record_fields(ONE_SECOND, SMALL)
 FACTS = TrackFacts(track_id="ab", audio_sha256="cd", seconds=6.5, tail_seconds=0.5)

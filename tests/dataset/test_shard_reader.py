@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.support.code_dataset import write_dataset
 from singsong import storage
 from singsong.dataset.handle import open_dataset
 from singsong.dataset.manifest import DatasetError, ShardEntry, read_manifest
 from singsong.dataset.shard_reader import ShardReader
-from tests.support.code_dataset import write_dataset
 
 REMOTE = "memory://bucket/dataset"
 CHUNK_OF_VOCALS = 10

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import singsong
+from benchmarks.support.command import ROOT
 from singsong.models import loaded
 from singsong.models.conformance import check_codec, check_semantic_encoder, check_separator
 from singsong.models.registry import load_model
-from tests.support.command import ROOT
 from tests.support.fakes import write_tones
 
 Offer = Callable[..., None]

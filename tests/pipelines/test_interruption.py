@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.command import digest, finish, parts, start_prepare, wait_for_parts
 from singsong.commands import cli
-from tests.support.command import digest, finish, parts, start_prepare, wait_for_parts
 from tests.support.fakes import write_tones
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import singsong.transforms.encode_tracks
+from benchmarks.support.faulty_proxy import RESET, Request, each_nth
+from benchmarks.support.object_stores import Store
 from singsong import storage
 from singsong.commands import cli
 from singsong.dataset.handle import open_dataset
 from singsong.dataset.manifest import read_manifest
 from tests.pipelines.conftest import arguments, use_fakes
 from tests.support.fakes import write_tones
-from tests.support.faulty_proxy import RESET, Request, each_nth
-from tests.support.object_stores import Store
 
 TRACKS = 4
 NAMES = ["a.wav", "deep/two words.wav", "deep/Käse #1?.wav", "100%.wav"]

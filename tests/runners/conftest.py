@@ -7,10 +7,10 @@ import requests
 from apache_beam.internal.gcp import auth
 
 import singsong.runners.dataflow_watch
+from benchmarks.support.object_stores import Store, google_store
 from singsong.runners.image_labels import image_labels
 from singsong.schemas.recipe import EncodeRecipe
 from tests.support.cloud import StubDataflow, StubRegistry
-from tests.support.object_stores import Store, google_store
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.command import ROOT
+from benchmarks.support.object_stores import Store
 from singsong import storage
 from singsong.commands import cli
 from singsong.runners.container_image import ImageError, ImageName, read_image_labels
@@ -28,8 +30,6 @@ from singsong.runners.preflight import (
 )
 from singsong.schemas.recipe import ModelSpec
 from tests.support.cloud import JOB, StubDataflow, StubRegistry, StubServer, flags, options
-from tests.support.command import ROOT
-from tests.support.object_stores import Store
 
 CHOSEN = {"location": "US", "customPlacementConfig": {"dataLocations": ["US-EAST1", "US-WEST1"]}}
 WEIGHTS = {"acoustic": "ab" * 32, "semantic": "cd" * 32}

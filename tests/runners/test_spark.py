@@ -21,12 +21,12 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.portability.api import beam_provision_api_pb2, endpoints_pb2
 from google.protobuf import text_format
 
+from benchmarks.support.command import ROOT
+from benchmarks.support.spark_cluster import free_port
 from singsong.commands import cli
 from singsong.runners.spark import TASKS_PER_CORE, SparkOptions, cores_of_cluster
 from singsong.runners.spark_boot import worker_environment
 from singsong.runners.spark_job_server import SparkJobServer, find_jar
-from tests.support.command import ROOT
-from tests.support.spark_cluster import free_port, spark_version_of
 
 CLUSTER = "spark://127.0.0.1:7077"
 START_JOB_SERVER = """
@@ -230,5 +230,8 @@ def test_a_worker_without_a_control_service_is_refused() -> None:
 
 
 def test_the_cluster_of_the_tests_has_the_version_of_the_job_server() -> None:
-    version = spark_version_of(ROOT / "runners/job_server/pom.xml")
+    pom = (ROOT / "runners/job_server/pom.xml").read_text()
+    found = re.search(r"<spark.version>(.*)</spark.version>", pom)
+    assert found
+    version = found[1]
     assert re.search(rf'"pyspark=={re.escape(version)}"', (ROOT / "setup.py").read_text())

@@ -13,14 +13,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from singsong.commands import cli
-from singsong.dataset.manifest import read_manifest
-from singsong.runners.errors import JobFailedError
-from singsong.runners.job import Job
-from singsong.runners.spark import SparkOptions
-from singsong.runners.spark_job_server import BUILT_JAR
-from tests.support import audio_files
-from tests.support.command import (
+from benchmarks.support.command import (
     ROOT,
     committed_bytes,
     finish,
@@ -28,8 +21,15 @@ from tests.support.command import (
     start_prepare,
     wait_for_parts,
 )
+from benchmarks.support.spark_cluster import SparkCluster
+from singsong.commands import cli
+from singsong.dataset.manifest import read_manifest
+from singsong.runners.errors import JobFailedError
+from singsong.runners.job import Job
+from singsong.runners.spark import SparkOptions
+from singsong.runners.spark_job_server import BUILT_JAR
+from tests.support import audio_files
 from tests.support.fakes import write_tones
-from tests.support.spark_cluster import SparkCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.usefixtures("spark_jar")]
 

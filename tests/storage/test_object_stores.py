@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from fsspec.registry import _registry
 
+from benchmarks.support.faulty_proxy import RESET, Request, each_first, each_nth
+from benchmarks.support.object_stores import Store
 from singsong import storage
 from singsong.storage.errors import (
     StoreDeniedError,
@@ -18,8 +20,6 @@ from singsong.storage.errors import (
     StoreUnavailableError,
     bucket_of,
 )
-from tests.support.faulty_proxy import RESET, Request, each_first, each_nth
-from tests.support.object_stores import Store
 
 NAMES = [
     "a.wav",

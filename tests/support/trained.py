@@ -1,20 +1,17 @@
-"""A dataset to train on, runs on it that take a moment, and what they logged."""
+"""A small dataset to train on, and training runs on it that finish in seconds."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event
-
+from benchmarks.support.code_dataset import ONE_SECOND, SMALL, recommitted, write_dataset
 from singsong.dataset.counts import SplitCounts
-from singsong.dataset.tfrecord import read_records
 from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
 from singsong.training.fine_model import FineConfig, FineModel
 from singsong.training.presets import ACCOMPANIMENT, FINE
 from singsong.training.provenance import Provenance
 from singsong.training.train_config import TrainConfig
 from singsong.training.vocabulary import FineVocabulary, Vocabulary
-from tests.support.code_dataset import ONE_SECOND, SMALL, recommitted, write_dataset
 
 VOCABULARY = Vocabulary.from_geometry(SMALL)
 FINE_VOCABULARY = FineVocabulary.from_geometry(SMALL)
@@ -65,22 +62,3 @@ def small_fine(**fields: Any) -> FineModel:
 
 def provenance_of(manifest: Any, featurization: str = "S-SA") -> Provenance:
     return Provenance.of(manifest, {"featurization": featurization, "noisy": True})
-
-
-def events(run: Path) -> list[Event]:
-    """Returns what a run wrote for TensorBoard, oldest first."""
-    found = []
-    for path in sorted((run / "tensorboard").iterdir()):
-        with path.open("rb") as file:
-            found += [Event.FromString(data) for data in read_records(file)]
-    return found
-
-
-def logged(run: Path, tag: str) -> dict[int, float]:
-    """Returns the values of a tag by step, the last one where a step was logged twice."""
-    return {
-        event.step: value.simple_value
-        for event in events(run)
-        for value in event.summary.value
-        if value.tag == tag
-    }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.code_dataset import write_dataset
+from benchmarks.support.code_dataset import write_dataset
 
 
 @pytest.fixture(scope="session")

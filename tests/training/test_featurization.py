@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.support.code_dataset import PAPER, SMALL
 from singsong.dataset.counts import Counts
 from singsong.dataset.handle import Dataset
 from singsong.dataset.manifest import Manifest
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from singsong.schemas.records import Geometry
 from singsong.training.featurization import FEATURIZATIONS, Featurization, FineCrops
-from tests.support.code_dataset import PAPER, SMALL
 
 SOUNDS = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
 LENGTHS = {

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from benchmarks.support.code_dataset import ONE_SECOND, read_records, recommitted, write_dataset
 from singsong.dataset.manifest import DatasetError
 from singsong.dataset.shard_reader import ShardReader
 from singsong.training.featurization import Featurization, FineCrops
 from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.order import EpochOrder, row_groups
-from tests.support.code_dataset import ONE_SECOND, read_records, recommitted, write_dataset
 
 RECORDS = 2000
 VIEW = Featurization()

@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from benchmarks.support.code_dataset import recommitted
+from benchmarks.support.training_log import events, logged
 from singsong.dataset.manifest import DatasetError, read_manifest
 from singsong.training.accompaniment_model import AccompanimentModel, target_logits
 from singsong.training.checkpoints import find_model, list_checkpoints
@@ -24,8 +26,7 @@ from singsong.training.losses import token_losses
 from singsong.training.processes import Processes
 from singsong.training.stages import stage_of
 from singsong.training.train import Trainer, TrainingError, train
-from tests.support.code_dataset import recommitted
-from tests.support.trained import VOCABULARY, events, logged, quick_config, write_trainable
+from tests.support.trained import VOCABULARY, quick_config, write_trainable
 
 
 @pytest.fixture(scope="module")

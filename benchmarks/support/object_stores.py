@@ -1,11 +1,11 @@
-"""Object stores on localhost, for tests and for `benchmarks/`.
+"""Emulated object stores on localhost.
 
     with google_store() as store:
         storage.put_bytes(f"{store.url}/a.bin", b"hello")
 
-Inside the `with` block this process finds the emulator behind `gs://` or `s3://`; another process
-does with `store.environment`. Every request goes through `store.proxy`, which writes it down and
-can fail it.
+Inside the `with` block, `gs://` or `s3://` URLs of this process lead to the emulator; another
+process needs `store.environment`. Every request goes through `store.proxy`, which records it and
+can make it fail.
 """
 
 import logging
@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import fsspec
 import fsspec.config
 
-from tests.support.faulty_proxy import FaultyProxy, Request, faulty_proxy
+from benchmarks.support.faulty_proxy import FaultyProxy, Request, faulty_proxy
 
 BUCKET = "music-bucket"
 
@@ -30,8 +30,8 @@ class Store:
 
     Attributes:
         url: Of the bucket, such as "gs://music-bucket".
-        environment: What another process needs to find it.
-        proxy: In front of the emulator.
+        environment: Variables that another process needs to reach it.
+        proxy: The proxy in front of the emulator.
     """
 
     url: str
@@ -60,7 +60,7 @@ def google_store() -> Iterator[Store]:
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
     port = _free_port()
     server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
-    # The subclass that gcsfs registers first asks a service that no emulator has.
+    # The subclass that gcsfs registers calls a service that no emulator has.
     fsspec.register_implementation("gs", GCSFileSystem, clobber=True)
     fsspec.register_implementation("gcs", GCSFileSystem, clobber=True)
     server.start()
@@ -110,7 +110,7 @@ STORES: dict[str, Callable[[], AbstractContextManager[Store]]] = {
 
 @contextmanager
 def _configured(environment: dict[str, str], protocol: str) -> Iterator[None]:
-    """Lets fsspec read variables that it otherwise reads once, when it is imported."""
+    """Makes fsspec read these variables now; by itself it reads them only at import."""
     before = fsspec.config.conf.pop(protocol, None)
     fsspec.config.set_conf_env(fsspec.config.conf, environment)
     try:
@@ -122,13 +122,13 @@ def _configured(environment: dict[str, str], protocol: str) -> Iterator[None]:
 
 
 def _cancelled(request: Request) -> int | None:
-    """Answers the end of an unfinished upload, which the emulator does not know."""
+    """Answers the cancellation of an upload, which the emulator does not support."""
     is_cancel = request.method == "DELETE" and "upload_id=" in request.path
     return 499 if is_cancel else None
 
 
 def _is_block(request: Request) -> bool:
-    """Whether a request uploads a block; the emulator forgets an upload with its last block."""
+    """Whether a request uploads a block; the emulator forgets an upload after its last block."""
     return request.method == "POST" and "upload_id=" in request.path
 
 

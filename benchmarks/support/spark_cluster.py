@@ -1,10 +1,9 @@
-"""A real Spark cluster on this machine: a master and workers out of the pyspark wheel."""
+"""A real Spark cluster on this machine: a master and workers from the pyspark wheel."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import socket
 import subprocess
 import time
@@ -14,23 +13,23 @@ from pathlib import Path
 import psutil
 
 _DEPLOY = "org.apache.spark.deploy"
-_TOLD_WITHIN_S = 120.0
+_LOG_WITHIN_S = 120.0
 _HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """Returns a port that nobody listens on."""
+    """Returns a free TCP port."""
     with socket.socket() as listener:
         listener.bind((_HOST, 0))
         return int(listener.getsockname()[1])
 
 
 class SparkCluster:
-    """A standalone cluster, each part a process; use as a context manager.
+    """A standalone cluster, one process per master and worker; use as a context manager.
 
     Attributes:
         master: Its address, for `--spark-master`.
-        environment: What a process that submits to it needs in its environment.
+        environment: The environment for a process that submits jobs to it.
     """
 
     def __init__(self, folder: Path, *, workers: int = 2, cores: int = 1) -> None:
@@ -56,10 +55,10 @@ class SparkCluster:
         self._stop()
 
     def kill_worker(self) -> list[int]:
-        """Kills a worker at work, its executors and what these started, with -9.
+        """Kills the busiest worker, its executors and their children with SIGKILL.
 
         Returns:
-            The ids of the processes, at least those of a worker, an executor and its Python.
+            The killed process ids: at least a worker, an executor and its Python process.
         """
         workers = [psutil.Process(process.pid) for process in self._processes[1:]]
         families = [[worker, *worker.children(recursive=True)] for worker in workers]
@@ -71,8 +70,8 @@ class SparkCluster:
         return [process.pid for process in family]
 
     def wait_for_application(self) -> None:
-        """Waits until an application was submitted."""
-        self._wait_until_told("Registered app", by="master")
+        """Waits until an application has been submitted."""
+        self._wait_for_log("Registered app", name="master")
 
     def _start_master(self) -> None:
         self._start(
@@ -109,13 +108,14 @@ class SparkCluster:
                 start_new_session=True,
             )
         self._processes.append(process)
-        self._wait_until_told(until, by=name)
+        self._wait_for_log(until, name=name)
 
-    def _wait_until_told(self, text: str, *, by: str) -> None:
-        log = self._folder / f"{by}.log"
-        deadline = time.monotonic() + _TOLD_WITHIN_S
+    def _wait_for_log(self, text: str, *, name: str) -> None:
+        log = self._folder / f"{name}.log"
+        deadline = time.monotonic() + _LOG_WITHIN_S
         while text not in log.read_text(errors="replace"):
-            assert time.monotonic() < deadline, log.read_text(errors="replace")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} did not log {text!r}:\n{log.read_text()}")
             time.sleep(0.1)
 
     def _stop(self) -> None:
@@ -130,15 +130,8 @@ class SparkCluster:
 
 
 def spark_home() -> Path:
-    """Returns the folder of the Spark that the pyspark wheel carries."""
+    """Returns the folder of the Spark distribution in the pyspark wheel."""
     spec = importlib.util.find_spec("pyspark")
-    assert spec is not None, "pyspark is not installed"
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("pyspark is not installed")
     return Path(spec.origin).parent
-
-
-def spark_version_of(pom: Path) -> str:
-    """Returns the version of Spark that a job server is assembled with."""
-    found = re.search(r"<spark.version>(.*)</spark.version>", pom.read_text())
-    assert found
-    return found[1]

@@ -1,4 +1,4 @@
-"""Datasets of random codes, written by the real writers, to test and to measure the reading."""
+"""Datasets of random codes, written by the real writers, to test and measure reading."""
 
 import hashlib
 from collections import defaultdict
@@ -49,7 +49,7 @@ def write_dataset(
     recipe: EncodeRecipe = ONE_SECOND,
     formats: tuple[str, ...] = ("parquet",),
 ) -> Manifest:
-    """Writes a dataset whose split `train` holds so many clips, and `test` none."""
+    """Writes a dataset with `clips` clips in the split `train` and none in `test`."""
     fields = record_fields(recipe, geometry)
     sources, tracks = defaultdict(list), []
     for number, first in enumerate(range(0, clips, clips_per_track)):
@@ -129,14 +129,14 @@ def _rows(
 
 
 def read_records(folder: Path) -> pa.Table:
-    """Returns all records of the Parquet shards, in the order of the shards."""
+    """Returns all records of the Parquet shards, in shard order."""
     manifest = read_manifest(str(folder))
     paths = [shard.path for shard in manifest.shards if shard.format == "parquet"]
     return pa.concat_tables(pq.read_table(folder / path) for path in sorted(paths))
 
 
 def recommitted(folder: Path, **changes: Any) -> Manifest:
-    """Commits the same shards under a manifest with other fields."""
+    """Commits the same shards under a manifest with changed fields."""
     manifest = replace(read_manifest(str(folder)), **changes)
     commit_manifest(str(folder), manifest)
     return manifest

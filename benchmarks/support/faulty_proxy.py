@@ -1,4 +1,4 @@
-"""An HTTP proxy on localhost that writes down each request and can fail it, for tests of stores."""
+"""An HTTP proxy on localhost that records each request and can make it fail."""
 
 import http.client
 import socket
@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 RESET = -1
-"""The fault of a connection that breaks in the middle of the answer."""
+"""The fault of a connection that is reset in the middle of the response."""
 
 _HOP_HEADERS = ("connection", "expect", "keep-alive", "transfer-encoding", "content-length")
 
@@ -33,13 +33,13 @@ Fault = Callable[[Request], int | None]
 
 @dataclass
 class FaultyProxy:
-    """Stands in front of a server; `fault` may be changed at any time.
+    """A proxy in front of a server; `fault` may be changed at any time.
 
     Attributes:
         upstream: Host and port of the server.
-        own_answer: Returns the status of what the proxy answers as the real store would, because
-            the server cannot.
-        is_kept: Whether the answer to a successful request is given again when it comes again.
+        own_answer: Returns the status with which the proxy answers in place of the server, where
+            the emulator does not do what the real store does.
+        is_kept: Whether a successful response is kept and sent again if the request is repeated.
     """
 
     upstream: str
@@ -72,7 +72,7 @@ class FaultyProxy:
 
 
 def each_nth(number: int, kind: int, *, when: Callable[[Request], bool]) -> Fault:
-    """Returns a fault that hits each nth of some requests; so what is tried again goes through."""
+    """Returns a fault that hits every nth matching request, so that retries succeed."""
     seen = 0
 
     def fault(request: Request) -> int | None:
@@ -84,9 +84,9 @@ def each_nth(number: int, kind: int, *, when: Callable[[Request], bool]) -> Faul
 
 
 def each_first(kind: int) -> Fault:
-    """Returns a fault that hits each request when it comes, and not when it is tried again.
+    """Returns a fault that hits the first attempt of each request, but not its retry.
 
-    Requests are counted apart: a client sends some side by side, in an order that varies.
+    Each request has its own counter: a client sends some concurrently, in an order that varies.
     """
     tries: Counter[Request] = Counter()
 
