@@ -1,4 +1,4 @@
-"""K-means without dead centroids, in float32 and in little memory."""
+"""K-means that reseeds dead clusters, in float32 and with bounded memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 _BLOCK = 8192
-"""Points whose distances to all centroids are held at a time."""
-_DEAD = 0.2
-"""A cluster with less than this fraction of an even share of the points counts as dead."""
-_STEP = 0.1
-"""How far a reseeded centroid lies from the centroid nearest to its point, as a fraction of the way
-to the point. On the point itself (1) it won few other points: 70 to 210 of 1024 codes stayed dead,
-and held-out music was reconstructed 0.2 dB worse."""
+"""Number of points whose distances to all centroids are in memory at a time."""
+_DEAD_SHARE = 0.2
+"""A cluster is dead if it has fewer points than this share of the mean cluster size."""
+_RESEED_STEP = 0.1
+"""How far a reseeded centroid lies from the centroid of a distant point towards that point, as a
+share of the distance. On the point itself (1) it attracted few other points: 70 to 210 of 1024
+codes stayed dead, and held-out music was reconstructed 0.2 dB worse."""
 
 
 def assign(points: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,10 +23,10 @@ def assign(points: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor,
         centroids: float32 [codes, dims].
 
     Returns:
-        int64 [points], the lower index where two centroids are equally near; float32 [points].
+        int64 [points], the lowest index where two centroids are equally near; float32 [points].
 
     Raises:
-        ValueError: Points and centroids differ in their dimensions, or there is no centroid.
+        ValueError: Points and centroids differ in dimensions, or there is no centroid.
 
     >>> codes, squared = assign(torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [3.5]]))
     >>> codes.tolist(), squared.tolist()
@@ -41,7 +41,7 @@ def assign(points: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor,
         raise ValueError("centroids must hold a centroid, found none")
     codes = torch.empty(len(points), dtype=torch.int64)
     squared = torch.empty(len(points), dtype=torch.float32)
-    # |p - c|^2 = |p|^2 + 2 (|c|^2 / 2 - p.c): one matrix product, and nothing of size n x k x d.
+    # |p - c|^2 = |p|^2 + 2 (|c|^2 / 2 - p.c): one matrix product, and no array of size n x k x d.
     half_norms, transposed = centroids.square().sum(1) / 2, centroids.T.contiguous()
     for start in range(0, len(points), _BLOCK):
         block = points[start : start + _BLOCK]
@@ -54,7 +54,7 @@ def assign(points: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor,
 def centroid_means(
     points: torch.Tensor, codes: torch.Tensor, *, fallback: torch.Tensor
 ) -> torch.Tensor:
-    """Returns the mean point of each code, or the fallback's row where a code has no point.
+    """Returns the mean of the points of each code, or its fallback row if it has none.
 
     Args:
         points: float32 [points, dims].
@@ -73,20 +73,20 @@ def centroid_means(
 def fit_kmeans(
     points: torch.Tensor, *, codes: int, iterations: int, rng: np.random.Generator
 ) -> torch.Tensor:
-    """Returns centroids [codes, dims] of the points, none of them dead.
+    """Returns centroids [codes, dims] of the points, with no dead clusters where possible.
 
-    Starts from distinct points. After each round but the last, one point is drawn for each dead
-    centroid, in proportion to its squared distance (as k-means++ does), and the centroid moves to
-    where it splits the cluster of that point.
+    Starts from distinct points. After every round except the last, one point is drawn for each dead
+    cluster with probability proportional to its squared distance (as in k-means++), and the dead
+    centroid moves next to the centroid of that point, which splits its cluster.
 
     Args:
         points: float32 [points, dims]; not changed.
         codes: Number of centroids.
         iterations: Rounds of assigning and averaging.
-        rng: Draws the first centroids and the replacements.
+        rng: Draws the initial centroids and the points for reseeding.
 
     Raises:
-        ValueError: There are fewer points than codes, or iterations is not positive.
+        ValueError: There are fewer points than codes, or iterations is below 1.
 
     >>> points = torch.tensor([[0.0], [0.2], [5.0], [5.2]])
     >>> fit_kmeans(points, codes=2, iterations=3, rng=np.random.default_rng(0)).sort(0)[0].tolist()
@@ -104,31 +104,32 @@ def fit_kmeans(
         if iteration < iterations - 1:
             counts = torch.bincount(nearest, minlength=codes)
             dead, drawn = find_dead_clusters(counts, squared, rng=rng)
-            nearby = centroids[nearest[drawn]]
-            centroids = reseed(centroids, dead, targets=points[drawn], nearby=nearby)
+            centroids = reseed(
+                centroids, dead=dead, targets=points[drawn], nearest=centroids[nearest[drawn]]
+            )
     return centroids
 
 
 def find_dead_clusters(
     counts: torch.Tensor, squared: torch.Tensor, *, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the dead clusters, and for each a point that is far from its own centroid.
+    """Returns the clusters with too few points, and a distant point for each of them.
 
     Args:
-        counts: int64 [codes], how many points each cluster has.
+        counts: int64 [codes], the number of points in each cluster.
         squared: float32 [points], the squared distance of each point to its centroid.
-        rng: Draws the points, in proportion to that distance.
+        rng: Draws the points, with probability proportional to that squared distance.
 
     Returns:
-        int64 [n], indices of clusters; int64 [n], indices of points.
+        int64 [n], indices of clusters; int64 [n], indices of distinct points.
 
     >>> counts, squared = torch.tensor([2, 0]), torch.tensor([0.0, 1.0])
     >>> find_dead_clusters(counts, squared, rng=np.random.default_rng(0))
     (tensor([1]), tensor([1]))
     """
-    enough = max(1.0, _DEAD * len(squared) / len(counts))
+    enough = max(1.0, _DEAD_SHARE * len(squared) / len(counts))
     weights = squared.double().numpy()
-    # A point that lies on its centroid needs no other, so no more clusters are moved than are left.
+    # Fewer points off their centroids than dead clusters: the rest has nothing to improve.
     dead = torch.nonzero(counts < enough)[:, 0][: np.count_nonzero(weights)]
     if len(dead) == 0:
         return dead, dead
@@ -137,24 +138,24 @@ def find_dead_clusters(
 
 
 def reseed(
-    centroids: torch.Tensor, dead: torch.Tensor, *, targets: torch.Tensor, nearby: torch.Tensor
+    centroids: torch.Tensor, *, dead: torch.Tensor, targets: torch.Tensor, nearest: torch.Tensor
 ) -> torch.Tensor:
-    """Returns the centroids, the dead ones moved to split the clusters of their target points.
+    """Returns the centroids, with the dead ones moved next to the centroids of distant points.
 
-    A centroid on the target itself would often win no other point. One that lies a step away from
-    the cluster's present centroid, towards the target, splits a cluster that is too wide.
+    A centroid on the distant point itself would often attract no other point. A small step from the
+    point's present centroid towards the point, it splits a cluster that is too wide.
 
     Args:
         centroids: float32 [codes, dims].
-        dead: int64 [n], which of them to move.
-        targets: float32 [n, dims], the point for each.
-        nearby: float32 [n, dims], the present centroid of each target.
+        dead: int64 [n], the indices of the centroids to move.
+        targets: float32 [n, dims], a distant point for each of them.
+        nearest: float32 [n, dims], the present centroid of each of these points.
 
-    >>> dead, target = torch.tensor([1]), torch.ones(1, 1)
-    >>> reseed(torch.zeros(2, 1), dead, targets=target, nearby=torch.zeros(1, 1))
+    >>> zero, one = torch.zeros(1, 1), torch.ones(1, 1)
+    >>> reseed(torch.zeros(2, 1), dead=torch.tensor([1]), targets=one, nearest=zero)
     tensor([[0.0000],
             [0.1000]])
     """
     moved = centroids.clone()
-    moved[dead] = torch.lerp(nearby, targets, _STEP)
+    moved[dead] = torch.lerp(nearest, targets, _RESEED_STEP)
     return moved

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +14,12 @@ from singsong import storage
 from singsong.audio.clips import ClipCutter
 from singsong.audio.decode import stream_mono
 from singsong.models.lite.acoustic import LiteAcousticCodec
-from singsong.models.lite.quality import measure_acoustic, measure_semantic
+from singsong.models.lite.quality import (
+    AcousticFigures,
+    SemanticFigures,
+    measure_acoustic,
+    measure_semantic,
+)
 from singsong.models.registry import load_semantic
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.errors import ClipError
@@ -27,7 +31,7 @@ _RATE_HZ = 16000
 _LEAST_RMS = 1e-3
 
 
-def measure(fit: FitConfig, files: Sequence[str]) -> dict[str, Any]:
+def measure(fit: FitConfig, files: Sequence[str]) -> AcousticFigures | SemanticFigures:
     """Returns the figures of the fitted model on held-out music.
 
     A held-out file that cannot be decoded is reported and left out.

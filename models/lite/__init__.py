@@ -1,1 +1,1 @@
-"""The lite models, whole: code, weights and what fits them."""
+"""The lite models: code, weights and fitting."""

@@ -1,18 +1,17 @@
-"""The acoustic codec that needs no download: MDCT, a spectral envelope, and signed shapes."""
+"""An acoustic codec that needs no download: MDCT, spectral envelope and signed shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from singsong.models.kmeans import assign
-from singsong.models.lite.checks import check_audio, check_codes, check_tensor
+from singsong.models.lite.checks import check_codes, check_tensor, encode_each
 from singsong.models.lite.envelope import (
     BANDS,
     COEFFICIENTS,
@@ -21,7 +20,7 @@ from singsong.models.lite.envelope import (
     scales,
 )
 from singsong.models.lite.mdct import imdct, mdct
-from singsong.models.lite.shapes import add_up, search
+from singsong.models.lite.shapes import search, sum_shapes
 from singsong.models.weights import load_safely, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry
@@ -32,27 +31,27 @@ GEOMETRY = AcousticGeometry(
 )
 WEIGHTS = Path(__file__).with_name("acoustic.safetensors")
 WHITENING = 0.15
-"""To which power the envelope is taken out of a frame before its shape is coded."""
+"""Exponent of the envelope by which a frame is divided before its shape is coded."""
 FILL_SHARE = 0.6
 FILL_CEILING = 0.06
-"""How much noise fills quiet bands, see `fill_amplitudes`: 0.2 dB of SNR for 10 dB of log-spectral
-distance."""
+"""How much noise fills quiet bands, see `fill_amplitudes`: it costs 0.2 dB of SNR and lowers the
+log-spectral distance by 10 dB."""
 
 _NOISE_FRAMES = 1024
-"""After how many frames the noise repeats, which is too long to be heard as a rhythm."""
+"""Number of frames after which the noise repeats, too many to be heard as a rhythm."""
 
 
 class LiteAcousticCodec:
-    """Codes 20 ms frames as an envelope and eleven residual shapes: 12 codes, of 10 bits in ours.
+    """Codes each 20 ms frame as an envelope and eleven residual shapes.
 
-    The first codebook holds the levels of 22 bands, which is a noisy sketch of the sound by itself;
-    each further one adds a signed shape over the lower coefficients, in units of that envelope.
-    What is still missing from the quiet bands is filled up with noise. So any first k of the codes
-    can be decoded.
+    The first codebook holds the levels of 22 bands, which alone decode to a noisy sketch of the
+    sound; each further one adds a signed shape over the lower coefficients, relative to that
+    envelope. Noise fills what the quiet bands still lack. So the first k codes of a frame can be
+    decoded for any k. The bundled codebooks have 1024 codes each.
 
     Attributes:
         geometry: Sample rate, frame rate, number and size of the codebooks.
-        weights_sha256: Hex digest of the codebooks and of the settings that shape the result.
+        weights_sha256: Hex digest of the codebooks and of the settings that affect the codes.
 
     Paper: 3.2, in place of SoundStream.
     Differs: the transform is fixed and the codebooks come from k-means; no network is trained.
@@ -68,19 +67,19 @@ class LiteAcousticCodec:
         beam: int = 1,
         coarse_codebooks: int | None = None,
     ) -> None:
-        """Takes the codebooks that `fit_acoustic_codebooks` gives.
+        """Creates a codec from the tensors of `fit_acoustic_codebooks`.
 
         Args:
             tensors: `envelopes` [codes, BANDS + 1], outlines in dB, `shapes` [11, codes / 2,
                 dims], `profile` [COEFFICIENTS].
-            beam: How many partial codes the search keeps: 2 takes twice the time of 1 and gains
-                0.2 dB, 4 gains 0.3 dB.
-            coarse_codebooks: How many codebooks are called coarse, of the same codes; None takes
-                the paper's four.
+            beam: Number of partial codes that the search keeps: 2 takes twice as long as 1 and
+                gains 0.2 dB of SNR, 4 gains 0.3 dB.
+            coarse_codebooks: Number of codebooks that count as coarse, with no effect on the
+                codes; None is the paper's four.
 
         Raises:
-            ValueError: A tensor is missing, of another shape, or not finite; the beam is not
-                positive; or there are fewer codebooks than coarse ones.
+            ValueError: A tensor is missing, has another shape or is not finite; the beam is not
+                positive; or there are more coarse codebooks than codebooks.
         """
         if beam < 1:
             raise ValueError(f"beam must be at least 1, found {beam}")
@@ -96,57 +95,57 @@ class LiteAcousticCodec:
         self._profile = check_tensor(tensors, "profile", shape=(COEFFICIENTS,))
         self._scales = scales(self._envelopes, whitening=WHITENING)
         self._noise = _noise()
-        self.weights_sha256 = tensors_sha256(
+        self.weights_sha256 = self._sha256()
+
+    @classmethod
+    def load(
+        cls, path: str | None = None, *, beam: int = 1, coarse_codebooks: int | None = None
+    ) -> LiteAcousticCodec:
+        """Returns a codec with the codebooks of a file, or with the bundled ones.
+
+        Args:
+            path: A safetensors file, or None for the bundled codebooks.
+            beam: As in the constructor.
+            coarse_codebooks: As in the constructor.
+
+        Raises:
+            WeightsError: The file is missing or broken.
+            ValueError: Its tensors are not those of a lite codec, or an option is out of range.
+        """
+        tensors = load_safely(WEIGHTS if path is None else path)
+        return cls(tensors, beam=beam, coarse_codebooks=coarse_codebooks)
+
+    def encode(self, audio: FloatArray) -> CodeArray:
+        """Returns codes uint16 [clips, frames, 12]; the last frame is zero-padded.
+
+        The argument and the errors are those of `encode_each`.
+        """
+        return encode_each(audio, self._encode_clip)
+
+    def decode(self, codes: CodeArray) -> FloatArray:
+        """Returns float32 [clips, frames * 320], aligned in time with the encoded audio.
+
+        Args:
+            codes: Integers [clips, frames, k] of the first k codebooks, 1 <= k <= 12.
+
+        Raises:
+            ValueError: The codes have another type or shape, or are out of range.
+        """
+        geometry = self.geometry
+        check_codes(codes, codebooks=geometry.codebooks, codebook_size=geometry.codebook_size)
+        return np.stack([self._decode_clip(clip) for clip in codes])
+
+    def _sha256(self) -> str:
+        return tensors_sha256(
             {"envelopes": self._envelopes, "shapes": self._books, "profile": self._profile},
             settings={
                 "codec": "lite",
                 "whitening": WHITENING,
                 "fill_share": FILL_SHARE,
                 "fill_ceiling": FILL_CEILING,
-                "beam": beam,
+                "beam": self._beam,
             },
         )
-
-    @classmethod
-    def load(cls, path: str | None = None, **options: Any) -> LiteAcousticCodec:
-        """Returns the codec of a file of codebooks, or of the one that comes with this package.
-
-        Args:
-            path: A safetensors file, or None for ours.
-            options: As in the constructor.
-
-        Raises:
-            WeightsError: The file is missing or broken.
-            ValueError: It holds other tensors than a lite codec's, or an option is out of range.
-        """
-        return cls(load_safely(WEIGHTS if path is None else path), **options)
-
-    def encode(self, audio: FloatArray) -> CodeArray:
-        """Returns codes [clips, frames, 12] of audio [clips, samples] in [-1, 1].
-
-        Args:
-            audio: float32 [clips, samples], a clip and a sample or more; the last frame is filled
-                up with zeros.
-
-        Raises:
-            ValueError: The audio is of another type or shape, or is not finite.
-        """
-        check_audio(audio)
-        # Clip by clip, so that no clip's codes depend on its company.
-        return np.stack([self._encode_clip(clip) for clip in audio])
-
-    def decode(self, codes: CodeArray) -> FloatArray:
-        """Returns audio [clips, frames * 320] of codes [clips, frames, k], in time with the input.
-
-        Args:
-            codes: Integers [clips, frames, k] of the first k codebooks, 1 <= k <= 12.
-
-        Raises:
-            ValueError: The codes are of another type or shape, or out of range.
-        """
-        own = self.geometry
-        check_codes(codes, codebooks=own.codebooks, codebook_size=own.codebook_size)
-        return np.stack([self._decode_clip(clip) for clip in codes])
 
     def _encode_clip(self, clip: FloatArray) -> CodeArray:
         frames = torch.from_numpy(mdct(clip, hop=GEOMETRY.hop_samples))
@@ -160,7 +159,7 @@ class LiteAcousticCodec:
         codes = torch.from_numpy(clip.astype(np.int64))
         envelope = codes[:, 0]
         frames = torch.zeros(len(codes), COEFFICIENTS)
-        frames[:, : self._books.shape[2]] = add_up(codes[:, 1:], self._books)
+        frames[:, : self._books.shape[2]] = sum_shapes(codes[:, 1:], self._books)
         frames *= self._scales[envelope]
         amplitudes = fill_amplitudes(
             frames,
@@ -174,7 +173,7 @@ class LiteAcousticCodec:
 
 
 def _noise() -> torch.Tensor:
-    """Returns the same random signs on every machine: float32 [_NOISE_FRAMES, COEFFICIENTS]."""
+    """Returns random signs, float32 [_NOISE_FRAMES, COEFFICIENTS], the same on every machine."""
     rng = generator(seed=0, purpose="lite acoustic noise filling", key="")
     signs = rng.integers(0, 2, (_NOISE_FRAMES, COEFFICIENTS), dtype=np.uint8)
     return torch.from_numpy(1 - 2 * signs.astype(np.float32))

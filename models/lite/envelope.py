@@ -1,4 +1,4 @@
-"""Spectral envelopes: one level per band of MDCT coefficients, and what is made from them."""
+"""Spectral envelopes: one level per band of MDCT coefficients, and quantities derived from it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import torch
 BAND_EDGES = (
     *(0, 2, 4, 6, 8, 10, 12, 15, 18, 22, 27, 33, 41, 50, 62, 76, 93, 115, 141, 173, 212, 261, 320),
 )
-"""First coefficient of each band, and the end of the last: even steps of 50 Hz to 300 Hz, then
-22 % wider from band to band, for 320 coefficients up to 8 kHz."""
+"""First coefficient of each band, and the end of the last one: steps of 50 Hz up to 300 Hz, then
+each band 22 % wider than the one below, for 320 coefficients up to 8 kHz."""
 BANDS = len(BAND_EDGES) - 1
 COEFFICIENTS = BAND_EDGES[-1]
 FLOOR_DB = -90.0
 """The level of silence."""
 LEVEL_WEIGHT = 3.0
-"""How much more the overall level counts in an outline than the level of one band. Shapes are in
-units of it, so a wrong level costs all of them; 3 gained 0.1 dB over the bands alone."""
+"""Weight of the overall level in an outline, relative to that of one band. Shapes are relative to
+the overall level, so an error in it affects all of them; 3 gained 0.1 dB over bands alone."""
 
 _BLOCK = 8192
 _LEAST_POWER = 1e-12
@@ -30,11 +30,11 @@ def band_powers(frames: torch.Tensor) -> torch.Tensor:
     >>> band_powers(torch.full((1, 320), 2.0))[0, :2].tolist()
     [4.0, 4.0]
     """
-    return frames.square() @ _members().T / _widths()
+    return frames.square() @ _membership().T / _widths()
 
 
 def band_levels_db(frames: torch.Tensor) -> torch.Tensor:
-    """Returns the level of each band in dB re 1, never under `FLOOR_DB`: float32 [frames, BANDS].
+    """Returns the level of each band in dB re 1, at least `FLOOR_DB`: float32 [frames, BANDS].
 
     Args:
         frames: float32 [frames, COEFFICIENTS].
@@ -46,7 +46,7 @@ def band_levels_db(frames: torch.Tensor) -> torch.Tensor:
 
 
 def spread(band_values: torch.Tensor) -> torch.Tensor:
-    """Returns the value of its band at each coefficient: float32 [frames, COEFFICIENTS].
+    """Returns for each coefficient the value of its band: float32 [frames, COEFFICIENTS].
 
     Args:
         band_values: float32 [frames, BANDS].
@@ -58,13 +58,13 @@ def spread(band_values: torch.Tensor) -> torch.Tensor:
 
 
 def outlines(frames: torch.Tensor) -> torch.Tensor:
-    """Returns what frames are compared by: float32 [frames, BANDS + 1].
+    """Returns the vectors by which frames are compared: float32 [frames, BANDS + 1].
 
     Args:
         frames: float32 [frames, COEFFICIENTS].
 
     Returns:
-        The level of each band, then that of the whole frame times `LEVEL_WEIGHT`, in dB.
+        The level of each band, then the level of the whole frame times `LEVEL_WEIGHT`, in dB.
 
     >>> outlines(torch.full((1, 320), 0.1))[0, -2:].tolist()
     [-20.0, -60.0]
@@ -74,12 +74,12 @@ def outlines(frames: torch.Tensor) -> torch.Tensor:
 
 
 def scales(outline: torch.Tensor, *, whitening: float) -> torch.Tensor:
-    """Returns what frames of these outlines are divided by: float32 [frames, COEFFICIENTS].
+    """Returns the divisors of frames with these outlines: float32 [frames, COEFFICIENTS].
 
     Args:
         outline: float32 [frames, BANDS + 1].
-        whitening: 0 divides a frame by its overall root mean square alone, 1 each coefficient by
-            its envelope; between them the envelope counts to that power.
+        whitening: Exponent of the envelope: 0 divides a frame by its RMS only, 1 divides each
+            coefficient by its envelope.
 
     >>> scales(outlines(torch.full((1, 320), 0.1)), whitening=0.5)[0, :2].tolist()
     [0.10000000149011612, 0.10000000149011612]
@@ -91,16 +91,16 @@ def scales(outline: torch.Tensor, *, whitening: float) -> torch.Tensor:
 
 
 def band_profile(frames: torch.Tensor) -> torch.Tensor:
-    """Returns how power is spread inside the bands on average: float32 [COEFFICIENTS].
+    """Returns the average distribution of power inside the bands: float32 [COEFFICIENTS].
 
-    The last band falls by 40 dB in the slope of the resampling filter; noise that did not would
-    fill a gap that all music has.
+    Inside the last band power falls by 40 dB, the slope of the resampling filter. Noise without
+    that slope would fill a gap that all resampled music has.
 
     Args:
-        frames: float32 [frames, COEFFICIENTS], a frame or more.
+        frames: float32 [frames, COEFFICIENTS], at least one frame.
 
     Returns:
-        Power of each coefficient relative to its band, from means of dB; 1 on average in each band.
+        Power of each coefficient relative to its band, averaged in dB; its mean in each band is 1.
 
     >>> band_profile(torch.full((3, 320), 0.5))[:2].tolist()
     [1.0, 1.0]
@@ -110,7 +110,7 @@ def band_profile(frames: torch.Tensor) -> torch.Tensor:
         decibels = 10 * torch.log10(block.square().clamp(min=_LEAST_POWER))
         total += (decibels - spread(band_levels_db(block))).sum(0, dtype=torch.float64)
     powers = (10 ** (total / len(frames) / 10)).to(torch.float32)[None]
-    return (powers / spread(powers @ _members().T / _widths()))[0]
+    return (powers / spread(powers @ _membership().T / _widths()))[0]
 
 
 def fill_amplitudes(
@@ -121,17 +121,17 @@ def fill_amplitudes(
     share: float,
     ceiling: float,
 ) -> torch.Tensor:
-    """Returns how loud noise must be to bring frames up to their envelopes.
+    """Returns the amplitude of the noise that raises frames to their envelopes.
 
-    Noise in a loud band would cost more signal-to-noise ratio than its spectrum is worth, so no
-    band gets more than a part of the frame's mean power.
+    Noise in a loud band would cost more SNR than the better spectrum is worth, so the noise in each
+    band is limited to a fraction of the frame's mean power.
 
     Args:
-        frames: float32 [frames, COEFFICIENTS], what was decoded.
-        outline: float32 [frames, BANDS + 1], whose bands they should reach.
-        profile: float32 [COEFFICIENTS], how to spread the noise of a band over its coefficients.
-        share: Amplitude of the noise relative to what is missing.
-        ceiling: Most power to fill in, relative to the frame's mean power.
+        frames: float32 [frames, COEFFICIENTS], decoded from shapes.
+        outline: float32 [frames, BANDS + 1], with the band levels to reach.
+        profile: float32 [COEFFICIENTS], the distribution of noise power inside each band.
+        share: Amplitude of the noise relative to the missing amplitude.
+        ceiling: Maximum noise power per coefficient, relative to the frame's mean power.
 
     Returns:
         float32 [frames, COEFFICIENTS].
@@ -153,7 +153,7 @@ def _widths() -> torch.Tensor:
     return edges[1:] - edges[:-1]
 
 
-def _members() -> torch.Tensor:
-    """Returns which coefficients are of which band: float32 [BANDS, COEFFICIENTS] of 0 and 1."""
+def _membership() -> torch.Tensor:
+    """Returns the band membership of coefficients: float32 [BANDS, COEFFICIENTS] of 0 and 1."""
     of_band = torch.repeat_interleave(torch.arange(BANDS), _widths().to(torch.int64))
     return (of_band == torch.arange(BANDS)[:, None]).to(torch.float32)

@@ -1,4 +1,4 @@
-"""What sounds, frame by frame: spectral shape, level and pitch classes."""
+"""Features of audio frames: spectral shape, level and pitch classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WINDOW_SAMPLES = 2048
 MELS = 48
 PITCH_CLASSES = 12
 FEATURES = MELS + 1 + PITCH_CLASSES
-"""Mel shape, level, pitch classes, in this order."""
+"""Mel shape, level and pitch classes, in this order."""
 POWER_FLOOR = 1e-8
-"""Mel power under which a band counts as silent: -80 dB re full scale."""
+"""Mel power below which a band counts as silent: -80 dB re full scale."""
 
 _LOWEST_PITCH_HZ = 110.0
 _HIGHEST_PITCH_HZ = 3520.0
@@ -30,20 +30,19 @@ _LOG_STEP = np.log(6.4) / 27
 def log_mel_chroma(audio: FloatArray, *, sample_rate_hz: int, hop: int) -> FloatArray:
     """Returns the features of each frame of a clip: float32 [frames, FEATURES].
 
-    Frame t is centred on the middle of samples [t * hop, (t + 1) * hop); there is silence before
-    and after the clip.
+    Frame t is centred on samples [t * hop, (t + 1) * hop); the clip is padded with zeros.
 
     Args:
-        audio: float32 [samples] in [-1, 1], one sample or more; the last frame is filled up.
+        audio: float32 [samples] in [-1, 1], at least one sample.
         sample_rate_hz: Samples per second.
         hop: Samples per frame.
 
     Returns:
-        `MELS` mel band powers in dB less their mean over the bands, that mean in dB, and the
-        square root of the share of each of the 12 pitch classes from C (even shares in silence).
+        `MELS` mel band powers in dB minus their mean over the bands, that mean in dB, and the
+        square root of the power share of each of the 12 pitch classes from C (equal in silence).
 
     Raises:
-        ValueError: The audio is not one clip with a sample in it.
+        ValueError: The audio is not one-dimensional, or is empty.
 
     >>> log_mel_chroma(np.ones(1000, np.float32), sample_rate_hz=16000, hop=640).shape
     (2, 61)
@@ -52,7 +51,7 @@ def log_mel_chroma(audio: FloatArray, *, sample_rate_hz: int, hop: int) -> Float
     mel = _filtered(power, mel_filters(sample_rate_hz=sample_rate_hz))
     mel_db = 10 * np.log10(np.maximum(mel, POWER_FLOOR))
     level_db = mel_db.mean(axis=1, keepdims=True)
-    # The floor keeps the pitch classes of near silence even instead of random.
+    # The floor gives near silence equal pitch classes instead of random ones.
     chroma = _filtered(power, chroma_filters(sample_rate_hz=sample_rate_hz)) + POWER_FLOOR
     shares = np.sqrt(chroma / chroma.sum(axis=1, keepdims=True))
     return np.concatenate([mel_db - level_db, level_db, shares], axis=1).astype(np.float32)
@@ -60,10 +59,10 @@ def log_mel_chroma(audio: FloatArray, *, sample_rate_hz: int, hop: int) -> Float
 
 @lru_cache(maxsize=4)
 def mel_filters(*, sample_rate_hz: int) -> FloatArray:
-    """Returns triangles of peak 1 spaced evenly on the Slaney mel scale: float32 [MELS, bins].
+    """Returns triangles of height 1, evenly spaced on the Slaney mel scale: float32 [MELS, bins].
 
     Args:
-        sample_rate_hz: Rate of the audio whose spectra of `WINDOW_SAMPLES` are filtered.
+        sample_rate_hz: Sample rate of the audio.
 
     >>> mel_filters(sample_rate_hz=16000).shape
     (48, 1025)
@@ -77,13 +76,13 @@ def mel_filters(*, sample_rate_hz: int) -> FloatArray:
 
 @lru_cache(maxsize=4)
 def chroma_filters(*, sample_rate_hz: int) -> FloatArray:
-    """Returns the weights of FFT bins in the pitch classes: float32 [12, bins].
+    """Returns the weight of each FFT bin in each pitch class: float32 [12, bins].
 
-    A bin between two semitones is shared between them in proportion; bins outside five octaves from
-    110 Hz, where a bin is no pitch or a pitch is mostly overtones, count for nothing.
+    A bin between two semitones is split between them in proportion. Bins outside the five octaves
+    from 110 Hz have no weight: lower bins are wider than semitones, higher ones hold overtones.
 
     Args:
-        sample_rate_hz: Rate of the audio whose spectra of `WINDOW_SAMPLES` are filtered.
+        sample_rate_hz: Sample rate of the audio.
 
     >>> chroma_filters(sample_rate_hz=16000).shape
     (12, 1025)
@@ -97,9 +96,9 @@ def chroma_filters(*, sample_rate_hz: int) -> FloatArray:
 
 
 def _power_spectra(audio: FloatArray, hop: int) -> FloatArray:
-    """Returns power spectra whose bins add up to about the mean square: [frames, bins]."""
+    """Returns power spectra [frames, bins]; the bins sum to about the mean square of a frame."""
     if audio.ndim != 1 or len(audio) == 0:
-        raise ValueError(f"audio must be [samples] with a sample in it, found {audio.shape}")
+        raise ValueError(f"audio must be [samples] and not empty, found {audio.shape}")
     frames = -(-len(audio) // hop)
     before = (WINDOW_SAMPLES - hop) // 2
     padded = np.zeros((frames - 1) * hop + WINDOW_SAMPLES, np.float32)
@@ -112,7 +111,7 @@ def _power_spectra(audio: FloatArray, hop: int) -> FloatArray:
 
 
 def _filtered(power: FloatArray, filters: FloatArray) -> FloatArray:
-    """Returns band powers [frames, bands], through torch: the pipeline bounds its threads."""
+    """Returns band powers [frames, bands], by torch, whose threads the pipeline limits."""
     product = torch.from_numpy(power) @ torch.from_numpy(filters).T
     return np.asarray(product.numpy(), np.float32)
 

@@ -1,14 +1,10 @@
-"""Fits the codebooks of the lite models to music: pure functions from frames to tensors."""
+"""Fits the codebooks of the lite models: pure functions from audio and frames to tensors."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
 
 from singsong.models.kmeans import assign, fit_kmeans
 from singsong.models.lite import acoustic as lite_acoustic
@@ -21,12 +17,12 @@ from singsong.schemas.arrays import FloatArray
 from singsong.schemas.seeds import generator
 
 SHAPE_DIMS = 224
-"""Coefficients that shapes are coded over, up to 5.6 kHz; above them there is only noise."""
+"""Number of coefficients coded by shapes, up to 5.6 kHz; those above are only filled with noise."""
 
 _NOISE_SIGMA = 0.01
-_QUIETEST_DB = -30.0
-_ALTERED = 0.25
-"""Share of the clips that get noise, and share that are turned down."""
+_MIN_GAIN_DB = -30.0
+_AUGMENTED_SHARE = 0.25
+"""Share of the clips that get noise, and share of those that are attenuated."""
 _BLOCK = 8192
 _LEAST_STD = 1e-3
 
@@ -34,43 +30,44 @@ _LEAST_STD = 1e-3
 def acoustic_training_frames(
     audio: FloatArray, *, seed: int, key: str, max_frames: int
 ) -> FloatArray:
-    """Returns MDCT frames of a clip to fit the acoustic codec on: float32 [n, COEFFICIENTS].
+    """Returns MDCT frames of a clip for fitting the acoustic codec: float32 [n, COEFFICIENTS].
 
-    Some clips are turned down, and to some is added the noise of the noisy vocals, so that the
-    codebooks also know quiet and noisy frames.
+    Some clips are attenuated, and some get the noise of the noisy vocals, so that the codebooks
+    cover quiet and noisy frames too.
 
     Args:
         audio: float32 [samples] at 16 kHz.
         seed: The run's seed.
-        key: Names the clip; the frames and the changes depend on it and the seed alone.
-        max_frames: Most frames to draw; a shorter clip gives them all.
+        key: Names the clip; the frames and their augmentation depend only on it and the seed.
+        max_frames: Maximum number of frames to draw; a shorter clip gives all its frames.
 
     Paper: 3.4 and 4.5, noise with sigma 0.01 on the vocals.
 
     Raises:
-        ValueError: The audio is not one clip with a sample in it, or max_frames is not positive.
+        ValueError: The audio is not one-dimensional or is empty, or max_frames is not positive.
     """
     rng = generator(seed=seed, purpose="acoustic training frames", key=key)
-    altered = _altered(audio, rng)
-    return _drawn(mdct(altered, hop=lite_acoustic.GEOMETRY.hop_samples), max_frames, rng)
+    frames = mdct(_augment(audio, rng), hop=lite_acoustic.GEOMETRY.hop_samples)
+    return _draw_frames(frames, max_frames=max_frames, rng=rng)
 
 
 def semantic_training_frames(
     audio: FloatArray, *, seed: int, key: str, max_frames: int
 ) -> FloatArray:
-    """Returns features of a clip to fit the semantic encoder on: float32 [n, FEATURES].
+    """Returns features of a clip for fitting the semantic encoder: float32 [n, FEATURES].
 
     Args:
         audio: float32 [samples] at 16 kHz.
         seed: The run's seed.
-        key: Names the clip; the frames and the changes depend on it and the seed alone.
-        max_frames: Most frames to draw; a shorter clip gives them all.
+        key: Names the clip; the frames and their augmentation depend only on it and the seed.
+        max_frames: Maximum number of frames to draw; a shorter clip gives all its frames.
 
     Raises:
-        ValueError: The audio is not one clip with a sample in it, or max_frames is not positive.
+        ValueError: The audio is not one-dimensional or is empty, or max_frames is not positive.
     """
     rng = generator(seed=seed, purpose="semantic training frames", key=key)
-    return _drawn(lite_semantic.clip_features(_altered(audio, rng)), max_frames, rng)
+    frames = lite_semantic.clip_features(_augment(audio, rng))
+    return _draw_frames(frames, max_frames=max_frames, rng=rng)
 
 
 def fit_acoustic_codebooks(
@@ -83,29 +80,21 @@ def fit_acoustic_codebooks(
     """Returns the tensors of a `LiteAcousticCodec`: codebooks in float16, profile in float32.
 
     Args:
-        frames: float32 [n, COEFFICIENTS] of `acoustic_training_frames`. Their order counts: bring
-            them into one that does not depend on the run.
-        seed: Of the first codes and the replacements of dead ones.
+        frames: float32 [n, COEFFICIENTS] from `acoustic_training_frames`. The result depends on
+            their order, so sort them in a way that does not depend on the run.
+        seed: Seed of the initial codes and of reseeding dead ones.
         iterations: Rounds of k-means for each codebook.
-        codes: Size of each codebook; an even number, since a shape has two signs.
+        codes: Size of each codebook; even, since each shape has two signs.
 
     Raises:
-        ValueError: The frames are of another shape, or fewer than codes.
+        ValueError: The frames have another shape, or there are fewer frames than codes.
     """
     _check_frames(frames, dims=COEFFICIENTS)
     points = torch.from_numpy(frames)
     outline = outlines(points)
-    envelopes = fit_kmeans(
-        outline,
-        codes=codes - 1,
-        iterations=iterations,
-        rng=generator(seed=seed, purpose="acoustic envelopes", key=""),
-    )
-    # Digital silence is a code of its own, whether or not the music had any.
-    silence = outlines(torch.zeros(1, COEFFICIENTS))
-    envelopes = torch.cat([silence, envelopes]).to(torch.float16)
+    envelopes = _fit_envelopes(outline, codes=codes, seed=seed, iterations=iterations)
     books = fit_books(
-        _normalised(points, outline, envelopes.to(torch.float32)),
+        _normalise(points, outline, envelopes.to(torch.float32)),
         books=lite_acoustic.GEOMETRY.codebooks - 1,
         shapes=codes // 2,
         iterations=iterations,
@@ -128,19 +117,19 @@ def fit_semantic_codebook(
     """Returns the tensors of a `LiteSemanticEncoder`: statistics in float32, centroids in float16.
 
     Args:
-        frames: float32 [n, FEATURES] of `semantic_training_frames`. Their order counts: bring
-            them into one that does not depend on the run.
-        seed: Of the first codes and the replacements of dead ones.
+        frames: float32 [n, FEATURES] from `semantic_training_frames`. The result depends on
+            their order, so sort them in a way that does not depend on the run.
+        seed: Seed of the initial codes and of reseeding dead ones.
         iterations: Rounds of k-means.
         codes: Size of the codebook.
 
     Raises:
-        ValueError: The frames are of another shape, or fewer than codes.
+        ValueError: The frames have another shape, or there are fewer frames than codes.
     """
     _check_frames(frames, dims=FEATURES)
     mean = torch.from_numpy(frames.mean(axis=0, dtype=np.float64).astype(np.float32))
     std = torch.from_numpy(frames.std(axis=0, dtype=np.float64).astype(np.float32))
-    # A feature that never changes says nothing; it must not divide by zero either.
+    # Avoids division by zero for a feature that never changes.
     std = std.clamp(min=_LEAST_STD)
     centroids = fit_kmeans(
         lite_semantic.weighted(torch.from_numpy(frames), mean=mean, std=std),
@@ -151,36 +140,41 @@ def fit_semantic_codebook(
     return {"mean": mean, "std": std, "centroids": centroids.to(torch.float16)}
 
 
-def save_tensors(tensors: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Writes tensors to a safetensors file, which the models' `load` reads.
+def _fit_envelopes(
+    outline: torch.Tensor, *, codes: int, seed: int, iterations: int
+) -> torch.Tensor:
+    """Returns envelopes float16 [codes, BANDS + 1]; the first is digital silence."""
+    envelopes = fit_kmeans(
+        outline,
+        codes=codes - 1,
+        iterations=iterations,
+        rng=generator(seed=seed, purpose="acoustic envelopes", key=""),
+    )
+    # Silence gets its own code even if the music has none.
+    silence = outlines(torch.zeros(1, COEFFICIENTS))
+    return torch.cat([silence, envelopes]).to(torch.float16)
 
-    Args:
-        tensors: What a `fit_` function gave.
-        path: The file; its folder must exist.
-    """
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
-
-def _altered(audio: FloatArray, rng: np.random.Generator) -> FloatArray:
-    quieter, noisy = rng.random(2) < _ALTERED
-    gain_db = rng.uniform(_QUIETEST_DB, 0) if quieter else 0.0
-    altered = audio * np.float32(10 ** (gain_db / 20))
+def _augment(audio: FloatArray, rng: np.random.Generator) -> FloatArray:
+    quieter, noisy = rng.random(2) < _AUGMENTED_SHARE
+    gain_db = rng.uniform(_MIN_GAIN_DB, 0) if quieter else 0.0
+    augmented = audio * np.float32(10 ** (gain_db / 20))
     if noisy:
-        altered = altered + _NOISE_SIGMA * rng.standard_normal(audio.shape, np.float32)
-    return altered.astype(np.float32)
+        augmented = augmented + _NOISE_SIGMA * rng.standard_normal(audio.shape, np.float32)
+    return augmented.astype(np.float32)
 
 
-def _drawn(frames: FloatArray, max_frames: int, rng: np.random.Generator) -> FloatArray:
+def _draw_frames(frames: FloatArray, *, max_frames: int, rng: np.random.Generator) -> FloatArray:
     if max_frames < 1:
         raise ValueError(f"max_frames must be at least 1, found {max_frames}")
     count = min(max_frames, len(frames))
     return frames[np.sort(rng.choice(len(frames), count, replace=False))]
 
 
-def _normalised(
+def _normalise(
     frames: torch.Tensor, outline: torch.Tensor, envelopes: torch.Tensor
 ) -> torch.Tensor:
-    """Returns what is left to the shapes: float32 [n, SHAPE_DIMS]."""
+    """Returns the frames divided by their envelopes: float32 [n, SHAPE_DIMS]."""
     codes, _ = assign(outline, envelopes)
     divisors = scales(envelopes, whitening=lite_acoustic.WHITENING)[:, :SHAPE_DIMS]
     points = frames[:, :SHAPE_DIMS].clone()

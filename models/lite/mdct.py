@@ -1,9 +1,9 @@
 """An orthonormal MDCT with as many frames as hops, and its inverse.
 
-The window of frame t spans half a hop on both sides of the frame's own samples, and the two outer
-half windows of a clip are steps instead of slopes. So a clip of F hops has exactly F frames, frame
-t stands over samples [t * hop, (t + 1) * hop), nothing is delayed, and the transform as a whole is
-an orthonormal matrix: energy in time is energy in frequency.
+The window of frame t extends half a hop beyond the frame's own samples on both sides, and the first
+and last half windows of a clip are steps instead of slopes. So a clip of F hops has exactly F
+frames, frame t covers samples [t * hop, (t + 1) * hop) without delay, and the transform of a whole
+clip is an orthonormal matrix: it preserves energy.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ def mdct(audio: FloatArray, *, hop: int) -> FloatArray:
     """Returns the MDCT frames of a clip: float32 [frames, hop].
 
     Args:
-        audio: float32 [samples], one sample or more; the last frame is filled up with zeros.
-        hop: Samples per frame, which is also coefficients per frame; even.
+        audio: float32 [samples], at least one sample; the last frame is zero-padded.
+        hop: Samples and coefficients per frame; even.
 
     Raises:
-        ValueError: The audio is not one clip with a sample in it, or the hop is odd.
+        ValueError: The audio is not one-dimensional or is empty, or the hop is odd.
 
     >>> mdct(np.ones(1000, np.float32), hop=320).shape
     (4, 320)
     """
     _check_hop(hop)
     if audio.ndim != 1 or len(audio) == 0:
-        raise ValueError(f"audio must be [samples] with a sample in it, found {audio.shape}")
+        raise ValueError(f"audio must be [samples] and not empty, found {audio.shape}")
     half = hop // 2
     frames = -(-len(audio) // hop)
     padded = np.zeros((frames + 1) * hop, np.float32)
@@ -45,20 +45,20 @@ def mdct(audio: FloatArray, *, hop: int) -> FloatArray:
 
 
 def imdct(frames: FloatArray) -> FloatArray:
-    """Returns the clip whose MDCT these frames are: float32 [frames * hop].
+    """Returns the clip with these MDCT frames: float32 [frames * hop].
 
     Args:
-        frames: float32 [frames, hop], one frame or more.
+        frames: float32 [frames, hop], at least one frame.
 
     Raises:
-        ValueError: The frames are not [frames, hop] with a frame in them, or the hop is odd.
+        ValueError: The frames are not two-dimensional or are empty, or the hop is odd.
 
     >>> clip = np.sin(np.arange(640, dtype=np.float32))
     >>> bool(np.abs(imdct(mdct(clip, hop=320)) - clip).max() < 1e-5)
     True
     """
     if frames.ndim != 2 or len(frames) == 0:
-        raise ValueError(f"frames must be [frames, hop] with a frame in it, found {frames.shape}")
+        raise ValueError(f"frames must be [frames, hop] and not empty, found {frames.shape}")
     count, hop = frames.shape
     _check_hop(hop)
     half = hop // 2
@@ -72,11 +72,11 @@ def imdct(frames: FloatArray) -> FloatArray:
 
 
 def _slopes(frames: int, hop: int) -> tuple[FloatArray, FloatArray]:
-    """Returns the rising and the falling half window of each frame, each [frames, hop]."""
+    """Returns the rising and the falling half windows, each [frames, hop]."""
     sine = np.sin(np.pi * (np.arange(hop) + 0.5) / (2 * hop)).astype(np.float32)
     step = (np.arange(hop) >= hop // 2).astype(np.float32)
     rise, fall = np.tile(sine, (frames, 1)), np.tile(sine[::-1], (frames, 1))
-    # A step folds nothing over the edge of the clip, so that no frame is needed beyond it.
+    # With a step nothing aliases across the edge of the clip, so no frame is needed beyond it.
     rise[0], fall[-1] = step, step[::-1]
     return rise, fall
 

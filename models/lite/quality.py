@@ -1,9 +1,9 @@
-"""Measures the lite models (or any other codec and encoder) on clips."""
+"""Measures the quality of a codec or encoder on clips."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -18,19 +18,55 @@ from singsong.schemas.arrays import FloatArray
 from singsong.schemas.seeds import generator
 
 
+class AcousticFigures(TypedDict):
+    """The quality of a codec.
+
+    Attributes:
+        clips: Number of clips.
+        snr_db: Mean signal-to-noise ratio over clips, by number of decoded codebooks.
+        lsd_db: Mean log-spectral distance over clips, by number of decoded codebooks.
+        perplexity: Perplexity of each codebook over all clips.
+        codes_used: Number of different codes of each codebook over all clips.
+    """
+
+    clips: int
+    snr_db: dict[str, float]
+    lsd_db: dict[str, float]
+    perplexity: list[float]
+    codes_used: list[int]
+
+
+class SemanticFigures(TypedDict):
+    """The distribution and the stability of semantic codes.
+
+    Attributes:
+        clips: Number of clips.
+        entropy_bits: Entropy of the codes over all clips.
+        perplexity: 2 to that entropy.
+        codes_used: Number of different codes over all clips.
+        same_when_noisy: Share of frames that keep their code with added noise of sigma 0.01.
+        same_when_half: Share of frames that keep their code at half the amplitude.
+        repeats: Share of frames that have the same code as the previous frame.
+    """
+
+    clips: int
+    entropy_bits: float
+    perplexity: float
+    codes_used: int
+    same_when_noisy: float
+    same_when_half: float
+    repeats: float
+
+
 def measure_acoustic(
     codec: AcousticCodec, clips: Sequence[FloatArray], *, prefixes: Sequence[int] = (1, 2, 4, 8, 12)
-) -> dict[str, Any]:
-    """Returns how well clips come back from their codes, as JSON values.
+) -> AcousticFigures:
+    """Returns how well a codec reconstructs clips from their codes.
 
     Args:
-        codec: What to measure.
-        clips: float32 [samples] each, at the codec's rate, not silent.
-        prefixes: For how many first codebooks to decode.
-
-    Returns:
-        `snr_db` and `lsd_db`, means over clips by number of codebooks; `perplexity` and
-        `codes_used` of each codebook over all clips; `clips`.
+        codec: The codec.
+        clips: float32 [samples] each, at the codec's sample rate, not silent.
+        prefixes: Numbers of first codebooks to decode.
 
     Raises:
         ValueError: There is no clip, or a clip is silent.
@@ -38,37 +74,33 @@ def measure_acoustic(
     if not clips:
         raise ValueError("there must be clips to measure, found none")
     codes = [codec.encode(clip[None]) for clip in clips]
-    size = codec.geometry.codebook_size
-    figures: dict[str, Any] = {"clips": len(clips), "snr_db": {}, "lsd_db": {}}
+    snrs: dict[str, float] = {}
+    distances: dict[str, float] = {}
     for kept in prefixes:
         decoded = [
             codec.decode(code[:, :, :kept])[0, : len(clip)]
             for code, clip in zip(codes, clips, strict=True)
         ]
         pairs = list(zip(clips, decoded, strict=True))
-        figures["snr_db"][str(kept)] = float(np.mean([snr_db(*pair) for pair in pairs]))
-        figures["lsd_db"][str(kept)] = float(
-            np.mean([log_spectral_distance_db(*pair) for pair in pairs])
-        )
-    flat = np.concatenate([code[0] for code in codes])
-    books = range(flat.shape[1])
-    figures["perplexity"] = [perplexity(flat[:, b], codebook_size=size) for b in books]
-    figures["codes_used"] = [len(np.unique(flat[:, b])) for b in books]
-    return figures
+        snrs[str(kept)] = float(np.mean([snr_db(*pair) for pair in pairs]))
+        distances[str(kept)] = float(np.mean([log_spectral_distance_db(*pair) for pair in pairs]))
+    books = np.concatenate([code[0] for code in codes]).T
+    size = codec.geometry.codebook_size
+    return {
+        "clips": len(clips),
+        "snr_db": snrs,
+        "lsd_db": distances,
+        "perplexity": [perplexity(book, codebook_size=size) for book in books],
+        "codes_used": [len(np.unique(book)) for book in books],
+    }
 
 
-def measure_semantic(encoder: SemanticEncoder, clips: Sequence[FloatArray]) -> dict[str, Any]:
-    """Returns how the codes of clips are spread and how steady they are, as JSON values.
+def measure_semantic(encoder: SemanticEncoder, clips: Sequence[FloatArray]) -> SemanticFigures:
+    """Returns how the semantic codes of clips are distributed and how stable they are.
 
     Args:
-        encoder: What to measure.
-        clips: float32 [samples] each, at the encoder's rate.
-
-    Returns:
-        `entropy_bits`, `perplexity` and `codes_used` over all clips; `same_when_noisy` and
-        `same_when_half`, the shares of frames that keep their code with noise of sigma 0.01 added
-        and at half the amplitude; `repeats`, the share of frames whose code is the one before it;
-        `clips`.
+        encoder: The encoder.
+        clips: float32 [samples] each, at the encoder's sample rate.
 
     Raises:
         ValueError: There is no clip.

@@ -1,4 +1,4 @@
-"""The semantic encoder that needs no download: spectral shape, level and pitch, then k-means."""
+"""A semantic encoder that needs no download: spectral shape, level and pitch, then k-means."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from singsong.models.kmeans import assign
-from singsong.models.lite.checks import check_audio, check_tensor
+from singsong.models.lite.checks import check_tensor, encode_each
 from singsong.models.lite.features import FEATURES, MELS, PITCH_CLASSES, log_mel_chroma
 from singsong.models.weights import load_safely, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray
@@ -19,33 +19,33 @@ from singsong.schemas.geometry import SemanticGeometry
 GEOMETRY = SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024)
 WEIGHTS = Path(__file__).with_name("semantic.safetensors")
 SHARES = {"shape": 0.38, "level": 0.02, "pitch": 0.6}
-"""How much each kind of feature counts in a distance, of 1 in all. Little of it is level, so that a
+"""Weight of each kind of feature in a distance; they sum to 1. Level has little weight, so that a
 quieter take of the same music mostly keeps its codes."""
 
 
 class LiteSemanticEncoder:
-    """Codes 40 ms frames by the nearest of mean frames of music, 1024 in ours.
+    """Codes each 40 ms frame as the nearest centroid; the bundled codebook has 1024.
 
     Attributes:
         geometry: Sample rate, frame rate and codebook size.
-        weights_sha256: Hex digest of the codebook and of the settings that shape the result.
+        weights_sha256: Hex digest of the codebook and of the settings that affect the codes.
 
     Paper: 3.2, in place of a layer of w2v-BERT; 1024 k-means codes at 25 Hz.
     Default: features are z-normalised per dimension before k-means (AudioLM).
-    Differs: the features are fixed and look at 128 ms; nothing in them knows words or phrases.
+    Differs: the features are fixed and cover 128 ms; they do not capture words or phrases.
     """
 
     geometry: SemanticGeometry
     weights_sha256: str
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Takes the codebook that `fit_semantic_codebook` gives.
+        """Creates an encoder from the tensors of `fit_semantic_codebook`.
 
         Args:
             tensors: `mean` and `std` [FEATURES], `centroids` [codes, FEATURES].
 
         Raises:
-            ValueError: A tensor is missing, of another shape, or not finite.
+            ValueError: A tensor is missing, has another shape or is not finite.
         """
         self._mean = check_tensor(tensors, "mean", shape=(FEATURES,))
         self._std = check_tensor(tensors, "std", shape=(FEATURES,))
@@ -58,30 +58,23 @@ class LiteSemanticEncoder:
 
     @classmethod
     def load(cls, path: str | None = None) -> LiteSemanticEncoder:
-        """Returns the encoder of a file, or of the one that comes with this package.
+        """Returns an encoder with the codebook of a file, or with the bundled one.
 
         Args:
-            path: A safetensors file, or None for ours.
+            path: A safetensors file, or None for the bundled codebook.
 
         Raises:
             WeightsError: The file is missing or broken.
-            ValueError: It holds other tensors than a lite encoder's.
+            ValueError: Its tensors are not those of a lite encoder.
         """
         return cls(load_safely(WEIGHTS if path is None else path))
 
     def encode(self, audio: FloatArray) -> CodeArray:
-        """Returns codes [clips, frames] of audio [clips, samples] in [-1, 1].
+        """Returns codes uint16 [clips, frames]; the last frame is zero-padded.
 
-        Args:
-            audio: float32 [clips, samples], a clip and a sample or more; the last frame is filled
-                up with zeros.
-
-        Raises:
-            ValueError: The audio is of another type or shape, or is not finite.
+        The argument and the errors are those of `encode_each`.
         """
-        check_audio(audio)
-        # Clip by clip, so that no clip's codes depend on its company.
-        return np.stack([self._encode_clip(clip) for clip in audio])
+        return encode_each(audio, self._encode_clip)
 
     def _encode_clip(self, clip: FloatArray) -> CodeArray:
         frames = torch.from_numpy(clip_features(clip))
@@ -90,16 +83,19 @@ class LiteSemanticEncoder:
 
 
 def clip_features(clip: FloatArray) -> FloatArray:
-    """Returns the features of a clip at the encoder's rates: float32 [frames, FEATURES].
+    """Returns the features of a clip at the encoder's sample and frame rate.
 
     Args:
         clip: float32 [samples].
+
+    Returns:
+        float32 [frames, FEATURES].
     """
     return log_mel_chroma(clip, sample_rate_hz=GEOMETRY.sample_rate_hz, hop=GEOMETRY.hop_samples)
 
 
 def weighted(frames: torch.Tensor, *, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Returns z-normalised features, each kind weighted by its share of the distance.
+    """Returns z-normalised features, each kind weighted by its share in a distance.
 
     Args:
         frames: float32 [frames, FEATURES].

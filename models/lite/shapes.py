@@ -1,8 +1,8 @@
-"""Residual quantisation by signed shapes: codebooks of shapes, each used as stored or negated.
+"""Residual quantisation by signed shapes: each code is a shape of its codebook, or its negative.
 
 MDCT coefficients are as likely positive as negative, so a codebook without signs would learn each
-shape twice. With signs, half the shapes see twice the examples: at 10 bits that is worth 0.4 dB on
-music it was not fitted on, for half the search.
+shape twice. With signs, half as many shapes get twice as many examples each: at 10 bits this gains
+0.4 dB on held-out music and halves the search.
 
 Code 2 i means +shape i, and code 2 i + 1 means -shape i.
 """
@@ -15,7 +15,7 @@ import torch
 from singsong.models.kmeans import find_dead_clusters, reseed
 
 _BLOCK = 8192
-"""Points whose products with all shapes are in memory at once."""
+"""Number of points whose products with all shapes are in memory at a time."""
 
 
 def nearest_shapes(points: torch.Tensor, shapes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,12 +59,12 @@ def signed_shapes(codes: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
 
 
 def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Tensor:
-    """Returns codes whose signed shapes approximately add up to each point: int64 [points, books].
+    """Returns codes whose signed shapes add up to about each point: int64 [points, books].
 
     Args:
         points: float32 [points, dims].
         books: float32 [books, shapes, dims].
-        beam: How many partial sums are kept from book to book; 1 is greedy search.
+        beam: Number of partial sums kept from book to book; 1 is greedy search.
 
     Raises:
         ValueError: The beam is not from 1 to the number of shapes.
@@ -82,11 +82,11 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
     codes = torch.empty(count, 0, dtype=torch.int64)
     for shapes in books:
         products = residuals @ shapes.T
-        # Half of |r|^2 - |r - s|^2: how much nearer a signed shape brings a residual.
+        # Half of |r|^2 - |r - s|^2: by how much a signed shape shrinks a residual.
         gains = products.abs().sub_(shapes.square().sum(1) / 2)
-        best, index = _best(gains, beam)
+        best, index = _largest(gains, beam)
         chosen = 2 * index + (products.gather(1, index) < 0)
-        # Of each partial sum's best extensions, the best of all extensions of the point.
+        # The best extensions of each partial sum include the best of all for the point.
         totals = (rewards.reshape(-1, 1) + best).reshape(count, -1)
         sums = rewards.shape[1]
         rewards, picked = totals.topk(beam)
@@ -95,12 +95,12 @@ def search(points: torch.Tensor, books: torch.Tensor, *, beam: int) -> torch.Ten
         rows = (torch.arange(count)[:, None] * sums + parents).reshape(-1)
         residuals = residuals[rows] - signed_shapes(chosen.reshape(-1), shapes)
         codes = torch.cat([codes[rows], chosen.reshape(-1, 1)], dim=1)
-    # The partial sums of a point are sorted, the best first.
+    # The partial sums of each point are in order, best first.
     return codes[::beam]
 
 
 def _greedy_search(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
-    """Does what `search` with a beam of 1 does, without its bookkeeping."""
+    """Returns the same as `search` with a beam of 1, without the bookkeeping of a beam."""
     residuals, codes = points.clone(), torch.empty(len(books), len(points), dtype=torch.int64)
     half_norms = books.square().sum(2) / 2
     products = torch.empty(len(points), books.shape[1])
@@ -116,14 +116,14 @@ def _greedy_search(points: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     return codes.T
 
 
-def add_up(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
+def sum_shapes(codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
     """Returns the sum of the signed shapes of each point: float32 [points, dims].
 
     Args:
         codes: int64 [points, k], of the first k books; k may be 0.
         books: float32 [books, shapes, dims].
 
-    >>> add_up(torch.tensor([[3, 2]]), torch.tensor([[[1.0], [4.0]], [[0.25], [0.5]]])).tolist()
+    >>> sum_shapes(torch.tensor([[3, 2]]), torch.tensor([[[1.0], [4.0]], [[0.25], [0.5]]])).tolist()
     [[-3.5]]
     """
     total = torch.zeros(len(codes), books.shape[2])
@@ -137,17 +137,17 @@ def fit_books(
 ) -> torch.Tensor:
     """Returns residual codebooks of signed shapes: float32 [books, shapes, dims].
 
-    Each book is fitted by k-means to the residual of the books before it.
+    Each book is fitted by k-means to the residuals of the books before it.
 
     Args:
         points: float32 [points, dims]; not changed.
         books: Number of codebooks.
-        shapes: Shapes in each, half as many as codes.
+        shapes: Number of shapes in each, half its number of codes.
         iterations: Rounds of k-means for each book.
-        rng: Draws the first shapes and the replacements of dead ones.
+        rng: Draws the initial shapes and the points for reseeding dead ones.
 
     Raises:
-        ValueError: There are fewer points than shapes, or iterations is not positive.
+        ValueError: There are fewer points than shapes, or iterations is below 1.
 
     >>> points = torch.tensor([[3.0], [-3.0], [1.0], [-1.0]])
     >>> rng = np.random.default_rng(0)
@@ -181,8 +181,8 @@ def _fit_book(
         book = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], book)
         if iteration < iterations - 1:
             dead, drawn = find_dead_clusters(counts, squared, rng=rng)
-            nearby = signed_shapes(codes[drawn], book)
-            book = reseed(book, dead, targets=points[drawn], nearby=nearby)
+            nearest = signed_shapes(codes[drawn], book)
+            book = reseed(book, dead=dead, targets=points[drawn], nearest=nearest)
     return book
 
 
@@ -195,14 +195,14 @@ def _signed_sums(points: torch.Tensor, codes: torch.Tensor, shapes: int) -> torc
     return sums
 
 
-def _best(gains: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the largest gains of each row and their columns, both [rows, count].
+def _largest(gains: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the largest gains of each row and where they are, both [rows, count].
 
     Args:
-        gains: float32 [rows, shapes]; overwritten at all places found but the last.
-        count: How many to find.
+        gains: float32 [rows, shapes]; overwritten where a value was found, except for the last.
+        count: How many to find in each row.
     """
-    # NumPy's argmax takes a tenth of the time of torch's topk here, and this is the inner loop.
+    # NumPy's argmax takes a tenth of the time of torch's topk here, in the inner loop.
     table, rows = gains.numpy(), np.arange(len(gains))
     values, places = [], []
     for found in range(count):

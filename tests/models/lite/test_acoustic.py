@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from benchmarks.support.command import ROOT
 from singsong.audio.quality import snr_db
@@ -15,7 +16,6 @@ from singsong.models.lite.acoustic import GEOMETRY, LiteAcousticCodec
 from singsong.models.lite.fitting import (
     acoustic_training_frames,
     fit_acoustic_codebooks,
-    save_tensors,
 )
 from singsong.models.lite.quality import measure_acoustic
 from singsong.models.weights import WeightsError, load_safely
@@ -200,7 +200,7 @@ def test_fitting_is_deterministic_and_its_file_loads(tmp_path):
     )
     first, second = (fit_acoustic_codebooks(frames, seed=3, iterations=2) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    save_tensors(first, tmp_path / "fit.safetensors")
+    save_file(first, tmp_path / "fit.safetensors")
     fitted = LiteAcousticCodec.load(str(tmp_path / "fit.safetensors"))
     assert fitted.weights_sha256 != codec().weights_sha256
     decoded = fitted.decode(fitted.encode(keyed_clip()[None]))[0]

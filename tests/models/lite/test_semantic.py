@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soxr
 import torch
+from safetensors.torch import save_file
 
 from benchmarks.support.command import ROOT
 from singsong.models.conformance import check_semantic_encoder, noise_clips
@@ -13,7 +14,6 @@ from singsong.models.kmeans import assign
 from singsong.models.lite.features import FEATURES, MELS
 from singsong.models.lite.fitting import (
     fit_semantic_codebook,
-    save_tensors,
     semantic_training_frames,
 )
 from singsong.models.lite.quality import measure_semantic
@@ -138,7 +138,7 @@ def test_fitting_is_deterministic_leaves_no_code_dead_and_loads(tmp_path):
     )
     first, second = (fit_semantic_codebook(frames, seed=1, iterations=6) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    save_tensors(first, tmp_path / "fit.safetensors")
+    save_file(first, tmp_path / "fit.safetensors")
     fitted = LiteSemanticEncoder.load(str(tmp_path / "fit.safetensors"))
     assert fitted.weights_sha256 != encoder().weights_sha256
     assert fitted.encode(keyed_clip()[None]).max() < 1024

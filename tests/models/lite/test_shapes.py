@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singsong.models.lite.shapes import add_up, fit_books, nearest_shapes, search, signed_shapes
+from singsong.models.lite.shapes import fit_books, nearest_shapes, search, signed_shapes, sum_shapes
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -16,7 +16,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def errors(points: torch.Tensor, codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:
-    return (points - add_up(codes, books)).square().sum(1)
+    return (points - sum_shapes(codes, books)).square().sum(1)
 
 
 @settings(deadline=None, max_examples=25)
@@ -72,7 +72,7 @@ def test_a_wider_beam_is_nearer_on_average():
 
 
 def test_no_codes_add_up_to_nothing():
-    assert not add_up(torch.zeros(5, 0, dtype=torch.int64), normal(2, 3, 4)).any()
+    assert not sum_shapes(torch.zeros(5, 0, dtype=torch.int64), normal(2, 3, 4)).any()
 
 
 def test_fitted_books_each_lower_the_error_and_have_no_dead_shape():
