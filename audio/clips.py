@@ -10,17 +10,17 @@ from singsong.schemas.arrays import FloatArray
 
 
 class ClipCutter:
-    """Cuts blocks into non-overlapping clips and counts what does not fill one.
+    """Cuts blocks into non-overlapping clips and counts the samples left over.
 
     Attributes:
         clip_samples: Samples per clip.
-        tail_samples: Samples after the last whole clip, known once `cut` is exhausted.
-        total_samples: Samples seen so far.
+        tail_samples: Samples after the last whole clip, valid once `cut` is exhausted.
+        total_samples: Samples read so far.
 
     Raises:
         ValueError: clip_samples is not positive.
 
-    Paper: 4.1: non-overlapping clips. Default: the partial tail is dropped, and counted.
+    Paper: 4.1: non-overlapping clips. Default: the partial last clip is dropped and counted.
 
     >>> cutter = ClipCutter(clip_samples=4)
     >>> [len(clip) for clip in cutter.cut([np.zeros(3, np.float32), np.zeros(6, np.float32)])]
@@ -37,7 +37,7 @@ class ClipCutter:
         self.total_samples = 0
 
     def cut(self, blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
-        """Yields float32 [clip_samples] clips of consecutive float32 [samples] blocks."""
+        """Yields clips, float32 [clip_samples], of consecutive blocks, float32 [samples]."""
         held: list[FloatArray] = []
         held_samples = 0
         for block in blocks:

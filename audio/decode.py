@@ -1,10 +1,10 @@
-"""Music files of any kind, as mono blocks at one rate.
+"""Decodes music files of any format to mono blocks at one sample rate.
 
-libsndfile reads wav, flac, ogg, opus, mp3 and aiff here, a block at a time. pydub and ffmpeg read
-the rest (m4a, aac, wma, webm, ...), and what libsndfile would read only in part, in a program of
-their own that can be killed. The content decides, never the name. The samples that come out are the
-truth, never a length in a header; but a file that stops short of what its coding must hold, or that
-its decoder complains about, is refused: nothing half-decoded passes for whole.
+libsndfile reads wav, flac, ogg, opus, mp3 and aiff in this process, a block at a time. pydub and
+ffmpeg read the other formats (m4a, aac, wma, webm, ...), and files that libsndfile would read only
+in part, in a separate process that can be killed. The content determines the format, never the file
+name. The decoded samples determine the length, never a header. A file that ends before its headers
+say, or about which its decoder complains, is refused, so that no partly decoded file is accepted.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from singsong.schemas.errors import (
 __all__ = ["DEFAULT_LIMITS", "DecodeLimits", "read_channels", "stream_mono"]
 
 DEFAULT_LIMITS = DecodeLimits()
-# What is wrong with this machine and not with the file.
-_OUR_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+# Errors of this machine, not of the file.
+_MACHINE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def stream_mono(
@@ -44,36 +44,34 @@ def stream_mono(
     limits: DecodeLimits = DEFAULT_LIMITS,
     block_frames: int = 1 << 16,
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Returns the audio of a file, averaged over its channels, at one rate, block by block.
+    """Returns the mean of the channels of a file at one sample rate, block by block.
 
-    An error can come after any number of blocks, and condemns them all. What libsndfile decodes
-    keeps its NaN and infinite samples; the resampler spreads each of them over less than a tenth of
-    a second and no further. ffmpeg's output is rounded to 16 bits.
+    An error can follow any number of blocks and makes all of them invalid. NaN and infinite samples
+    are kept; the resampler spreads them over less than 0.1 s. ffmpeg decodes to 16 bits.
 
     Args:
-        path: A local file. A name that is not UTF-8 comes with surrogate escapes, as `os.fsdecode`
-            makes them.
-        rate_hz: Samples per second of the result.
-        limits: What decoding may cost.
-        block_frames: The most frames to decode at once. The samples do not depend on it.
+        path: A local file; a name that is not UTF-8 has surrogate escapes, as from `os.fsdecode`.
+        rate_hz: Sample rate of the result.
+        limits: Time and memory limits of the decoder.
+        block_frames: Maximum number of frames to decode at once; does not affect the samples.
 
     Returns:
-        Consecutive non-empty float32 [samples], at least one. Nothing is opened before the first
-        one is asked for; closing the iterator, at any time, ends the decoder.
+        Consecutive non-empty float32 [samples], at least one. The file is opened when the first
+        block is requested; closing the iterator ends the decoder.
 
     Raises:
-        ValueError: `rate_hz` or `block_frames` is not positive; at once.
-        UnreadableFileError: There is no such file, or we may not read it; this and all below from
+        ValueError: `rate_hz` or `block_frames` is not positive. The errors below are raised by
             the iterator.
-        EmptyFileError: The file has no bytes, or no samples.
-        NotAudioError: The path is not that of a file, or no decoder recognises audio in it.
-        CorruptAudioError: A decoder complains, crashes or stops before the end of the audio, or the
-            sample rate cannot be true.
+        UnreadableFileError: The file does not exist or cannot be opened.
+        EmptyFileError: The file has no bytes or no samples.
+        NotAudioError: The path is not a file, or no decoder recognises its content.
+        CorruptAudioError: A decoder complains, crashes or stops early, or the sample rate is
+            implausible.
         DecodeTimeoutError: The decoder takes too long.
         DecodeMemoryError: The decoder needs too much memory.
 
     >>> import soundfile, tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".mp3") as file:  # a wav: its name says nothing
+    >>> with tempfile.NamedTemporaryFile(suffix=".mp3") as file:  # a wav, despite its name
     ...     soundfile.write(file.name, np.zeros((44100, 2)), 44100, format="WAV")
     ...     sum(len(block) for block in stream_mono(file.name, rate_hz=16000))
     16000
@@ -88,15 +86,15 @@ def stream_mono(
 def read_channels(
     path: str, *, limits: DecodeLimits = DEFAULT_LIMITS, block_frames: int = 1 << 16
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Returns the audio of a file as it is, whole in memory, and its sample rate.
+    """Returns the whole audio of a file with all its channels, and its sample rate.
 
     Args:
         path: As in `stream_mono`.
-        limits: What decoding may cost.
-        block_frames: The most frames to decode at once.
+        limits: Time and memory limits of the decoder.
+        block_frames: Maximum number of frames to decode at once.
 
     Returns:
-        float32 [channels, samples], and samples per second.
+        float32 [channels, samples], and the sample rate in Hz.
 
     Raises:
         ClipError: As `stream_mono`.
@@ -133,7 +131,7 @@ def _open_source(
     stack: contextlib.ExitStack, fd: int, limits: DecodeLimits, block_frames: int
 ) -> Source:
     complaint = None
-    if _in_one_piece(fd):
+    if not _has_several_streams(fd):
         try:
             return stack.enter_context(
                 open_with_libsndfile(fd, limits=limits, block_frames=block_frames)
@@ -145,30 +143,30 @@ def _open_source(
     )
 
 
-def _in_one_piece(fd: int) -> bool:
-    """Returns False for chained and multiplexed Ogg, of which libsndfile reads one stream only.
+def _has_several_streams(fd: int) -> bool:
+    """Returns whether this is chained or multiplexed Ogg, where libsndfile reads only one stream.
 
     Raises:
-        CorruptAudioError: An Ogg file ends inside a page; no decoder minds that.
+        CorruptAudioError: An Ogg file ends inside a page, which the decoders do not report.
     """
     if os.pread(fd, 4, 0) != b"OggS":
-        return True
+        return False
     layout = scan_ogg(fd)
     if layout.truncated:
         raise CorruptAudioError("the Ogg file ends inside a page")
-    return layout.streams == 1
+    return layout.streams != 1
 
 
 def _open_file(path: str) -> int:
     try:
-        # Without O_NONBLOCK a named pipe would hold us until somebody writes to it.
+        # Without O_NONBLOCK, opening a named pipe would block until somebody writes to it.
         fd = os.open(os.fsencode(path), os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in _OUR_ERRORS:
+        if error.errno in _MACHINE_ERRORS:
             raise
         raise UnreadableFileError(f"the file cannot be opened: {error.strerror}") from None
     except ValueError:
-        raise UnreadableFileError("the path is not one that a file can have") from None
+        raise UnreadableFileError("the path is not a valid file name") from None
     status = os.fstat(fd)
     if stat.S_ISREG(status.st_mode) and status.st_size:
         return fd

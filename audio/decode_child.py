@@ -1,11 +1,11 @@
-"""The program that decodes one file with pydub and ffmpeg inside a time and a memory bound.
+"""The program that decodes one file with pydub and ffmpeg, within time and memory limits.
 
 `singsong.audio.decode_process` starts it as `python -m singsong.audio.decode_child SETTINGS`, with
-the file as standard input and its own process group. On standard output it writes one line of JSON:
-either `reason` and `message`, or `rate_hz`, `channels` and `frames`, followed by the samples as
+the file as standard input and its own process group. It writes one line of JSON to standard output:
+either `reason` and `message`, or `rate_hz`, `channels` and `frames` followed by the samples as
 interleaved little-endian int16.
 
-It imports nothing heavy, because it starts once per file.
+It starts once per file, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from singsong.schemas.errors import (
 if TYPE_CHECKING:
     from pydub import AudioSegment
 
-# Containers that hold audio in the one file. Playlists and scripts (hls, concat, dash, sdp, ...),
-# which would make ffmpeg open other files, and pictures stay outside.
+# Containers that hold audio in a single file. Not in the list: images, and playlists and scripts
+# (hls, concat, dash, sdp, ...), which would make ffmpeg open other files.
 CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,gsm,iff,loas,matroska,mlp,mov,"
     "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tak,truehd,tta,voc,w64,wav,wtv,"
     "wv,xwma"
 )
-# -xerror: ffmpeg otherwise passes over damage and calls the rest a success.
-# -threads 1: the runner already keeps every core busy, and each thread costs address space.
+# -xerror: otherwise ffmpeg skips damaged parts and exits with 0.
+# -threads 1: the runner already uses all cores, and each thread costs address space.
 OPTIONS = (
     *("-nostdin", "-hide_banner", "-loglevel", "error", "-xerror", "-threads", "1"),
     *("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-vn", "-sn", "-dn"),
 )
-# A wav file states its length in 32 bits, and pydub believes it.
+# pydub reads the length of a wav from its header, a 32-bit number.
 MAX_WAV_BYTES = 2**32 - 1
 
 _PREFIX = re.compile(r"^(\[[^]]* @ 0x[0-9a-f]+\] *)+")
-_SAYS_NOTHING = re.compile(
+_UNINFORMATIVE = re.compile(
     r"Error opening (in|out)put|Error (submitting|processing) packet|Task finished|Terminating "
     r"thread|Conversion failed|Last message repeated|Nothing was written|Error muxing|"
     r"Failed to find two consecutive MPEG|Not detecting m3u8"
@@ -61,16 +61,16 @@ _OUT_OF_MEMORY = re.compile(r"Cannot allocate memory|pthread_create\(\) failed")
 _DISK_FULL = re.compile(r"No space left on device")
 _NO_AUDIO = re.compile(r"does not contain any stream")
 _NOT_OPENED = re.compile(r"Error opening input")
-_FOREIGN = re.compile(r"Format not on whitelist")
-_LONGEST_MESSAGE = 200
+_NOT_WHITELISTED = re.compile(r"Format not on whitelist")
+_MAX_MESSAGE = 200
 
 
 def main() -> None:
     """Decodes standard input to standard output; `SETTINGS` is the only argument, in JSON."""
     settings = json.loads(sys.argv[1])
-    # ffmpeg ends at SIGTERM; this program stays until it has, so that no zombie is left.
+    # SIGTERM ends ffmpeg; this program outlives it, so that no zombie process is left.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    _bound(settings["memory_bytes"], settings["timeout_s"])
+    _set_limits(settings["memory_bytes"], settings["timeout_s"])
     try:
         segment = _decode(settings).set_sample_width(2)
     except ClipError as error:
@@ -87,18 +87,18 @@ def main() -> None:
 def failure_of(
     returncode: int, stderr: list[str], *, folder: str, complaint: str | None = None
 ) -> ClipError | OSError | None:
-    """Returns what is wrong with a file, given how ffmpeg ended and what it wrote.
+    """Returns the error of a file, given the exit status and the messages of ffmpeg.
 
     Args:
-        returncode: Exit status; negative where a signal ended it.
-        stderr: What it wrote, by lines, at the level of errors only.
-        folder: Where the temporary files are, which the message must not name.
-        complaint: What another decoder said that knows this kind of file, if one does.
+        returncode: Exit status; negative if a signal ended ffmpeg.
+        stderr: The lines of its standard error, at log level "error".
+        folder: Folder of the temporary files, which is removed from the message.
+        complaint: The message of another decoder that recognises the format, if there is one.
 
     Returns:
-        None where all is well; an `OSError` where the disk is full, which is not the file's fault.
-        A complaint counts even if ffmpeg then calls the run a success, as it does for a webm or an
-        Ogg file with a part missing.
+        None if there is no error; an `OSError` if the disk is full, which is not the file's fault.
+        A complaint of ffmpeg counts even if it exits with 0, as it does for a webm or an Ogg file
+        with a part missing.
 
     >>> failure_of(183, ["[in#0 @ 0x5f] moov atom not found", "Conversion failed!"], folder="/tmp")
     CorruptAudioError('ffmpeg: moov atom not found')
@@ -125,7 +125,7 @@ def _ended_early(returncode: int, text: str) -> ClipError | OSError | None:
 def _complained(
     returncode: int, text: str, last: str | None, complaint: str | None
 ) -> ClipError | None:
-    if _FOREIGN.search(text):
+    if _NOT_WHITELISTED.search(text):
         return NotAudioError("the content is of a kind that holds no audio")
     if _NO_AUDIO.search(text):
         return NotAudioError("the file has no audio stream")
@@ -141,11 +141,11 @@ def _complained(
 def _last_complaint(stderr: list[str], folder: str) -> str | None:
     for line in reversed(stderr):
         text = _PREFIX.sub("", line.strip())
-        if text and not _SAYS_NOTHING.match(text):
+        if text and not _UNINFORMATIVE.match(text):
             if folder:
                 text = re.sub(re.escape(folder) + r"/[^\s'\"]*", "the file", text)
             printable = "".join(c if c.isprintable() else "?" for c in text)
-            return printable[:_LONGEST_MESSAGE].rstrip(" .")
+            return printable[:_MAX_MESSAGE].rstrip(" .")
     return None
 
 
@@ -173,7 +173,7 @@ def _decode(settings: dict[str, Any]) -> AudioSegment:
 
 
 def _write_converter(ffmpeg: str, folder: str) -> str:
-    """Returns the path of an ffmpeg that has `OPTIONS`: pydub knows of no options for the input."""
+    """Returns the path of a script that adds `OPTIONS`: pydub takes no options for the input."""
     path = os.path.join(folder, "ffmpeg")
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as script:
         script.write(
@@ -186,7 +186,7 @@ def _write_converter(ffmpeg: str, folder: str) -> str:
 
 
 class _StderrLines(logging.Handler):
-    """Collects what ffmpeg wrote from pydub's log, which has it after a success as well."""
+    """Collects ffmpeg's standard error from pydub's log, which holds it after a success too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -201,22 +201,22 @@ class _StderrLines(logging.Handler):
             self.lines.append(record.args[0].decode("utf-8", "replace"))
 
 
-def _bound(memory_bytes: int, timeout_s: float) -> None:
-    """Sets the limits of this program and of the ffmpeg it starts.
+def _set_limits(memory_bytes: int, timeout_s: float) -> None:
+    """Sets the resource limits of this program and of the ffmpeg it starts.
 
-    The parent kills both in time; the limit on processor time is for when the parent is gone.
+    The parent process enforces the timeout; the CPU limit applies if the parent is gone.
     """
-    bounds = {
+    limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_FSIZE: min(memory_bytes, MAX_WAV_BYTES),
         resource.RLIMIT_CPU: math.ceil(timeout_s) + 1,
         resource.RLIMIT_CORE: 0,
     }
     if sys.platform == "darwin":
-        del bounds[resource.RLIMIT_AS]  # macOS refuses to set it
-    for kind, bound in bounds.items():
+        del limits[resource.RLIMIT_AS]  # macOS refuses to set it
+    for kind, limit in limits.items():
         hard = resource.getrlimit(kind)[1]
-        soft = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (soft, hard))
 
 

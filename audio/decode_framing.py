@@ -1,8 +1,8 @@
-"""What the frames of an MPEG audio file and the pages of an Ogg file say of its wholeness.
+"""Detects incomplete or chained MPEG audio and Ogg files by their frames and pages.
 
-libsndfile stops where its estimate of an MPEG file's length ends, at junk between two frames and at
-the end of the first of several chained Ogg streams, and calls each of them the end of the file. A
-walk from frame header to frame header, which reads no audio, tells these files from whole ones.
+libsndfile treats several places as the end of a file: its estimate of an MPEG file's length, junk
+between two frames, and the end of the first of several chained Ogg streams. Scanning the frame or
+page headers, without decoding, finds such files.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_WINDOW_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20
 _RUN_FRAMES = 4
-_CANDIDATES = 100_000  # keeps a file made of look-alikes from holding us for minutes
+_MAX_CANDIDATES = 100_000  # bounds the time for a file full of bytes that look like headers
 _PAGE = re.compile(b"OggS")
 _HEADER_OR_TAG = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]|ID3", re.DOTALL)
 _VERSION_2_5, _VERSION_RESERVED, _VERSION_1 = 0, 1, 3
@@ -35,9 +35,9 @@ class MpegFrame:
     """One frame header of an MPEG audio stream.
 
     Attributes:
-        length_bytes: From this header to the next.
-        samples: Samples a channel in the frame.
-        kind: What all the frames of one stream have in common: version, layer and rate.
+        length_bytes: Distance from this header to the next.
+        samples: Samples per channel in the frame.
+        kind: Version, layer and sample rate, the same for all frames of a stream.
     """
 
     length_bytes: int
@@ -50,10 +50,10 @@ class MpegStream:
     """The first unbroken run of MPEG frames in a file.
 
     Attributes:
-        samples: Samples a channel in its whole frames; 0 where there is no run of frames.
-        tagged: Whether its first frame is a Xing or Info tag, which is no audio and may tell the
-            decoder to cut the silence that the encoder put at both ends.
-        resumes: Whether frames come again after the run: there is junk in the middle of the file.
+        samples: Samples per channel in its complete frames; 0 if there is no run of frames.
+        tagged: Whether its first frame is a Xing or Info tag. It holds no audio and may tell the
+            decoder to remove the padding that the encoder added at both ends.
+        resumes: Whether more frames follow after junk in the middle of the file.
     """
 
     samples: int
@@ -63,11 +63,11 @@ class MpegStream:
 
 @dataclass(frozen=True, kw_only=True)
 class OggLayout:
-    """How the pages of an Ogg file lie.
+    """The page structure of an Ogg file.
 
     Attributes:
         truncated: Whether the file ends inside a page.
-        streams: Number of logical streams begun, one after the other or side by side.
+        streams: Number of logical streams, chained or multiplexed.
     """
 
     truncated: bool
@@ -75,12 +75,12 @@ class OggLayout:
 
 
 def parse_mpeg_header(header: bytes) -> MpegFrame | None:
-    """Returns the frame that four bytes begin, or None where they are no frame header.
+    """Returns the frame that these bytes begin, or None if they are not a frame header.
 
-    The free format, which does not state its frame length, counts as no header.
+    Free-format frames, which do not state their length, are not recognised.
 
     Args:
-        header: The bytes at the place in question, of which the first four matter.
+        header: At least four bytes to begin a frame; further ones are ignored.
 
     >>> parse_mpeg_header(bytes.fromhex("fffb9000"))
     MpegFrame(length_bytes=417, samples=1152, kind=(3, 1, 44100))
@@ -105,7 +105,7 @@ def parse_mpeg_header(header: bytes) -> MpegFrame | None:
 
 
 def scan_mpeg(fd: int) -> MpegStream:
-    """Returns what the frame headers of an MPEG audio file say.
+    """Returns the first stream of an MPEG audio file, by its frame headers.
 
     Args:
         fd: An open regular file; its position is neither used nor moved.
@@ -119,7 +119,7 @@ def scan_mpeg(fd: int) -> MpegStream:
     ...     scan_mpeg(file.fileno())
     MpegStream(samples=11520, tagged=False, resumes=False)
     """
-    source = _Windows(fd)
+    source = _BufferedFile(fd)
     start = _find_run(source, 0)
     if start is None:
         return MpegStream(samples=0, tagged=False, resumes=False)
@@ -136,9 +136,9 @@ def scan_mpeg(fd: int) -> MpegStream:
 
 
 def scan_ogg(fd: int) -> OggLayout:
-    """Returns how the pages of an Ogg file lie.
+    """Returns the page structure of an Ogg file.
 
-    Junk between pages is passed over: whether audio is missing there, the decoder will tell.
+    Junk between pages is skipped; the decoder reports whether audio is missing there.
 
     Args:
         fd: An open regular file; its position is neither used nor moved.
@@ -152,7 +152,7 @@ def scan_ogg(fd: int) -> OggLayout:
     ...     scan_ogg(file.fileno())
     OggLayout(truncated=True, streams=1)
     """
-    source = _Windows(fd)
+    source = _BufferedFile(fd)
     streams, offset = 0, source.search(_PAGE, 0)
     while offset is not None:
         head = source.at(offset, 27 + 255)
@@ -167,8 +167,8 @@ def scan_ogg(fd: int) -> OggLayout:
     return OggLayout(truncated=False, streams=streams)
 
 
-class _Windows:
-    """Random reads of a few bytes from a file, a window at a time."""
+class _BufferedFile:
+    """Buffered random reads of a few bytes from a file."""
 
     def __init__(self, fd: int) -> None:
         self.size = os.fstat(fd).st_size
@@ -177,15 +177,15 @@ class _Windows:
         self._bytes = b""
 
     def at(self, offset: int, count: int) -> bytes:
-        """Returns `count` bytes from `offset`, fewer at the end of the file."""
+        """Returns `count` bytes at `offset`, fewer at the end of the file."""
         begin = offset - self._start
         if begin < 0 or begin + count > len(self._bytes):
             self._start, begin = offset, 0
-            self._bytes = os.pread(self._fd, _WINDOW_BYTES, offset)
+            self._bytes = os.pread(self._fd, _BUFFER_BYTES, offset)
         return self._bytes[begin : begin + count]
 
     def search(self, pattern: re.Pattern[bytes], offset: int) -> int | None:
-        """Returns where `pattern`, of at most four bytes, comes next from `offset` on, or None."""
+        """Returns the offset of the next match (at most four bytes) from `offset` on, or None."""
         while offset < self.size:
             if self.at(offset, 4) == b"":
                 break
@@ -196,8 +196,8 @@ class _Windows:
         return None
 
 
-def _run(source: _Windows, offset: int) -> Iterator[MpegFrame]:
-    """Yields the whole frames, all of one kind, that follow each other from `offset` on."""
+def _run(source: _BufferedFile, offset: int) -> Iterator[MpegFrame]:
+    """Yields the consecutive complete frames of one kind from `offset` on."""
     kind = None
     while (frame := parse_mpeg_header(source.at(offset, 4))) is not None:
         offset += frame.length_bytes
@@ -207,13 +207,13 @@ def _run(source: _Windows, offset: int) -> Iterator[MpegFrame]:
         yield frame
 
 
-def _find_run(source: _Windows, offset: int) -> int | None:
-    """Returns where the next `_RUN_FRAMES` frames in a row begin, or fewer that end the file.
+def _find_run(source: _BufferedFile, offset: int) -> int | None:
+    """Returns the offset of the next `_RUN_FRAMES` consecutive frames, or of fewer at the end.
 
-    ID3 tags are passed over whole, because pictures in them can look like frames. Where too many
-    places look like a frame and are none, the last of them is returned: ffmpeg shall decide.
+    ID3 tags are skipped as a whole, because images in them can look like frames. After too many
+    false headers, the offset of the last one is returned, which leaves the decision to ffmpeg.
     """
-    for _ in range(_CANDIDATES):
+    for _ in range(_MAX_CANDIDATES):
         head = source.at(offset, 10)
         if head.startswith(b"ID3") and len(head) == 10:
             offset += _id3_bytes(head)
@@ -228,7 +228,7 @@ def _find_run(source: _Windows, offset: int) -> int | None:
     return offset
 
 
-def _begins_run(source: _Windows, offset: int) -> bool:
+def _begins_run(source: _BufferedFile, offset: int) -> bool:
     end = offset
     for count, frame in enumerate(_run(source, offset), 1):
         end += frame.length_bytes
@@ -238,7 +238,7 @@ def _begins_run(source: _Windows, offset: int) -> bool:
 
 
 def _id3_bytes(head: bytes) -> int:
-    """Returns the length of the tag that ten bytes begin: seven bits in each of the last four."""
+    """Returns the length of an ID3 tag, stored as four 7-bit digits in its ten-byte header."""
     return 10 + sum(
         (byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Decoding by libsndfile in this process, a block at a time."""
+"""Decodes a file with libsndfile in this process, a block at a time."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from singsong.audio.decode_source import (
 )
 from singsong.schemas.errors import CorruptAudioError, DecodeTimeoutError
 
-# Its other formats are known by a few weak bytes or hold no music: Matlab, HTK, sampler dumps.
+# libsndfile detects its other formats by few bytes, or they hold no music (Matlab, HTK, samplers).
 _FORMATS = frozenset({"AIFF", "AU", "CAF", "FLAC", "MP3", "OGG", "RF64", "W64", "WAV", "WAVEX"})
 _UNKNOWN_FRAMES = 1 << 62
-# "Format not recognised", and what it says where two bytes look like MPEG and nothing follows.
+# "Format not recognised", and the error for two bytes that look like MPEG but begin no frame.
 _UNRECOGNISED_CODES = frozenset({1, 7})
-# An encoder states at most 4095 samples of silence at each end, and the tag frame is no audio.
+# An encoder pads at most 4095 samples at each end, and the tag frame holds no audio.
 _MPEG_SLACK_SAMPLES = 9 * 1152
 
 
 class NotForLibsndfileError(Exception):
-    """libsndfile cannot read the file, or not all of it.
+    """libsndfile cannot read the file completely.
 
     Attributes:
-        complaint: What it says is wrong, where it knows the kind of file; else None.
+        complaint: Its error message if it recognises the format, else None.
     """
 
     def __init__(self, complaint: str | None = None) -> None:
@@ -43,8 +43,8 @@ class NotForLibsndfileError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Promise:
-    """The frames a file is to yield, and by how many it may fall short."""
+class _ExpectedLength:
+    """The number of frames a file should yield, and the tolerated shortfall."""
 
     frames: int
     slack: int
@@ -56,10 +56,10 @@ class _Promise:
             )
 
 
-class _StraightReader(sf.SoundFile):
-    """Reads on and on: soundfile otherwise seeks to where it already is after every block.
+class _SequentialFile(sf.SoundFile):
+    """A file that is never seeked: soundfile otherwise seeks to its position after each block.
 
-    That is slow for flac, and not exact for mp3 and ogg.
+    Seeking is slow for flac and inexact for mp3 and ogg.
     """
 
     def seekable(self) -> bool:
@@ -68,58 +68,58 @@ class _StraightReader(sf.SoundFile):
 
 @contextlib.contextmanager
 def open_with_libsndfile(fd: int, *, limits: DecodeLimits, block_frames: int) -> Iterator[Source]:
-    """Opens a file with libsndfile, which decides by the content: it never sees a name.
+    """Opens a file with libsndfile, which sees only its content, not its name.
 
     Args:
         fd: An open regular file; its position is moved.
         limits: `timeout_s` is checked between blocks.
-        block_frames: The most frames to decode at once.
+        block_frames: Maximum number of frames to decode at once.
 
     Yields:
-        The file; its blocks raise `CorruptAudioError` or `DecodeTimeoutError` too.
+        The open file; reading its blocks may also raise `DecodeTimeoutError`.
 
     Raises:
-        NotForLibsndfileError: Another decoder has to read the file.
-        CorruptAudioError: The sample rate cannot be true.
+        NotForLibsndfileError: Another decoder must read the file.
+        CorruptAudioError: The sample rate is implausible, or the file is damaged.
     """
     os.lseek(fd, 0, os.SEEK_SET)
     try:
-        file = _StraightReader(fd, closefd=False)
+        file = _SequentialFile(fd, closefd=False)
     except sf.LibsndfileError as error:
         known = error.code not in _UNRECOGNISED_CODES
         raise NotForLibsndfileError(f"libsndfile: {_text(error)}" if known else None) from None
     with file:
         if file.format not in _FORMATS:
             raise NotForLibsndfileError
-        promise = _promise(fd, file)
+        expected = _expected_length(fd, file)
         yield Source(
             rate_hz=check_rate(file.samplerate),
-            blocks=_blocks(file, promise, limits.timeout_s, block_frames),
+            blocks=_blocks(file, expected, limits.timeout_s, block_frames),
         )
 
 
-def _promise(fd: int, file: _StraightReader) -> _Promise:
+def _expected_length(fd: int, file: _SequentialFile) -> _ExpectedLength:
     if not file.subtype.startswith("MPEG"):
-        return _Promise(frames=file.frames, slack=0)
-    # libsndfile estimates the length of these from the first frame, and reads no further.
+        return _ExpectedLength(frames=file.frames, slack=0)
+    # libsndfile estimates the length from the first frame, and does not read beyond that.
     stream = scan_mpeg(fd)
     slack = _MPEG_SLACK_SAMPLES if stream.tagged else 0
     if file.format != "MP3" or stream.resumes or file.frames < stream.samples - slack:
         raise NotForLibsndfileError
-    return _Promise(frames=min(file.frames, stream.samples), slack=_MPEG_SLACK_SAMPLES)
+    return _ExpectedLength(frames=min(file.frames, stream.samples), slack=_MPEG_SLACK_SAMPLES)
 
 
 def _blocks(
-    file: _StraightReader, promise: _Promise, timeout_s: float, block_frames: int
+    file: _SequentialFile, expected: _ExpectedLength, timeout_s: float, block_frames: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     size = frames_per_block(file.channels, block_frames)
     buffer = np.empty((size, file.channels), np.float32)
     done, left_s = 0, timeout_s
-    # Not one frame more than stated: behind the last one flac takes a tag for a broken frame.
-    while done < promise.frames:
+    # Never request more frames than stated: flac would take a tag at the end for a broken frame.
+    while done < expected.frames:
         start = time.monotonic()
         try:
-            got = file.read(out=buffer[: min(size, promise.frames - done)])
+            got = file.read(out=buffer[: min(size, expected.frames - done)])
         except sf.LibsndfileError as error:
             raise CorruptAudioError(f"libsndfile after {done} samples: {_text(error)}") from None
         left_s -= time.monotonic() - start
@@ -129,7 +129,7 @@ def _blocks(
             break
         done += len(got)
         yield got
-    promise.check(done)
+    expected.check(done)
 
 
 def _text(error: sf.LibsndfileError) -> str:

@@ -1,4 +1,4 @@
-"""Decoding by ffmpeg in a program of its own that is killed when it takes too much."""
+"""Decodes a file with ffmpeg in a separate process, which is killed if it exceeds its limits."""
 
 from __future__ import annotations
 
@@ -42,28 +42,27 @@ _ERRORS = {error.reason: error for error in ClipError.__subclasses__()}
 def open_with_ffmpeg(
     fd: int, *, limits: DecodeLimits, block_frames: int, complaint: str | None
 ) -> Iterator[Source]:
-    """Decodes a file to int16 with pydub and ffmpeg, and streams what they made of it.
+    """Decodes a file to int16 with pydub and ffmpeg, and streams the result.
 
-    The program, its ffmpeg and its temporary files are gone when the context is left, however that
-    comes about.
+    Leaving the context always ends the processes and removes the temporary files.
 
     Args:
         fd: An open regular file; its position is moved.
-        limits: Time and memory of the program.
-        block_frames: The most frames to hand over at once.
-        complaint: What another decoder that knows this kind of file said; None where none does. It
-            tells a damaged file from one that is no audio.
+        limits: Time and memory limits of the child process.
+        block_frames: Maximum number of frames per block.
+        complaint: The message of another decoder that recognises the format, or None. It
+            distinguishes a damaged file from one without audio.
 
     Yields:
-        The file; its blocks raise the errors below too.
+        The open file; reading its blocks may raise the errors below too.
 
     Raises:
-        NotAudioError: ffmpeg does not know the content either, or there is no audio in it.
-        CorruptAudioError: ffmpeg knows it and complains, or crashes.
-        EmptyFileError: It decodes to nothing.
-        DecodeTimeoutError: The time is up.
-        DecodeMemoryError: The memory is not enough.
-        RuntimeError: The program itself does not run: a broken installation or a full disk.
+        NotAudioError: ffmpeg does not recognise the content, or it has no audio.
+        CorruptAudioError: ffmpeg complains or crashes.
+        EmptyFileError: The file decodes to no samples.
+        DecodeTimeoutError: Decoding takes too long.
+        DecodeMemoryError: Decoding needs too much memory.
+        RuntimeError: The child process cannot run: a broken installation or a full disk.
     """
     if os.fstat(fd).st_size > limits.memory_bytes:
         raise DecodeMemoryError("the file alone is larger than the memory for decoding it")
@@ -95,21 +94,21 @@ def _start(
         "timeout_s": limits.timeout_s,
     }
     return subprocess.Popen(
-        # Without -P, a file beside the user that has the name of a library would be imported.
+        # -P: do not import a file in the working directory that has the name of a library.
         [sys.executable, "-P", "-m", _CHILD, json.dumps(settings)],
         stdin=fd,
         stdout=subprocess.PIPE,
-        stderr=stderr,  # a file, because a pipe that nobody reads stops its writer
+        stderr=stderr,  # a file: a full pipe that nobody reads would block the child
         start_new_session=True,
     )
 
 
 @functools.lru_cache(maxsize=1)
 def ffmpeg_path() -> str:
-    """Returns the ffmpeg that imageio-ffmpeg brings.
+    """Returns the path of the ffmpeg that imageio-ffmpeg bundles.
 
     Raises:
-        RuntimeError: There is none for this machine.
+        RuntimeError: There is no ffmpeg for this machine.
 
     >>> "ffmpeg" in ffmpeg_path()
     True
@@ -118,13 +117,13 @@ def ffmpeg_path() -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the program and its ffmpeg: first politely, so that it can wait for its own child."""
+    """Ends the child and its ffmpeg, first by SIGTERM, so that the child can reap ffmpeg."""
     if process.returncode is not None:
         return
     assert process.stdout is not None
     process.stdout.close()
     for kill, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, None)):
-        # Gone already, or (on macOS) nothing left but the zombie that is waited for below.
+        # Already ended, or (on macOS) only the zombie is left, which is reaped below.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, kill)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -144,7 +143,7 @@ def _blocks(
 
 
 class _Pipe:
-    """Reads from the program within the time it has."""
+    """Reads from the child process within the time limit."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], stderr: IO[bytes], timeout_s: float
@@ -159,7 +158,7 @@ class _Pipe:
         self._ahead = bytearray()
 
     def read_report(self) -> dict[str, Any]:
-        """Returns the first line, or raises the error it names."""
+        """Returns the report in the first line, or raises the error that it names."""
         while b"\n" not in self._ahead:
             self._fill()
         line, _, rest = bytes(self._ahead).partition(b"\n")
@@ -189,7 +188,7 @@ class _Pipe:
         self._ahead += data
 
     def _raise_death(self) -> NoReturn:
-        """Raises for a program that ended before its time, without a report."""
+        """Raises the error for a child process that ended early, without a report."""
         _stop(self._process)
         status = self._process.returncode
         if -status == signal.SIGXCPU:

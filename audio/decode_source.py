@@ -1,4 +1,4 @@
-"""What both decoders share: the limits, and the shape in which they hand over a file."""
+"""Limits and data structures that both decoders share."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ _BLOCK_VALUES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeLimits:
-    """What decoding one file may cost.
+    """Time and memory limits for decoding one file.
 
     Attributes:
-        timeout_s: Seconds that the decoder may take for the whole file; the time that the caller
-            spends between two blocks does not count.
-        memory_bytes: Address space of each program that decodes outside this process, and the size
-            of each file such a program reads or writes. What libsndfile decodes is streamed here
-            and needs no bound.
+        timeout_s: Maximum time for the whole file, without the time that the caller spends between
+            two blocks.
+        memory_bytes: Maximum address space of each decoding process, and maximum size of each file
+            it reads or writes. libsndfile streams in this process and needs no limit.
 
     Raises:
-        ValueError: The time is not positive or is more than a day, or the memory is too little to
-            start ffmpeg in.
+        ValueError: The time is not positive or exceeds a day, or the memory is too small to start
+            ffmpeg.
 
     >>> DecodeLimits(timeout_s=30, memory_bytes=1 << 30).timeout_s
     30
@@ -52,11 +51,11 @@ class DecodeLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file while it is being decoded.
+    """A file that is being decoded.
 
     Attributes:
         rate_hz: Samples per second, within `MIN_RATE_HZ` and `MAX_RATE_HZ`.
-        blocks: Consecutive float32 [frames, channels], each valid until the next is asked for.
+        blocks: Consecutive float32 [frames, channels], each valid until the next is requested.
     """
 
     rate_hz: int
@@ -64,13 +63,13 @@ class Source:
 
 
 def check_rate(rate_hz: int) -> int:
-    """Returns the rate that a file's header states, if audio can have it.
+    """Returns the sample rate of a file header if it is plausible.
 
     Args:
         rate_hz: Samples per second.
 
     Raises:
-        CorruptAudioError: The rate lies outside `MIN_RATE_HZ` and `MAX_RATE_HZ`.
+        CorruptAudioError: The rate is outside `MIN_RATE_HZ` and `MAX_RATE_HZ`.
 
     >>> check_rate(8000)
     8000
@@ -83,11 +82,11 @@ def check_rate(rate_hz: int) -> int:
 
 
 def frames_per_block(channels: int, block_frames: int) -> int:
-    """Returns how many frames to decode at once, so that many channels take no more memory.
+    """Returns how many frames to decode at once; fewer if there are many channels.
 
     Args:
-        channels: Samples in a frame.
-        block_frames: The most frames to decode at once.
+        channels: Samples per frame.
+        block_frames: Maximum number of frames to decode at once.
 
     >>> frames_per_block(2, 65536), frames_per_block(1024, 65536)
     (65536, 1024)
@@ -102,8 +101,7 @@ def average_channels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
         frames: float32 [frames, channels], channels >= 1.
 
     Returns:
-        float32 [frames], a new array. NaN and infinities stay what they are; opposite infinities
-        make a NaN.
+        float32 [frames], a new array. NaN and infinity propagate; opposite infinities give NaN.
 
     >>> average_channels(np.array([[0.5, 0.25], [1.0, -1.0]], np.float32)).tolist()
     [0.375, 0.0]

@@ -1,4 +1,4 @@
-"""Peak RMS of a clip, and the decision the paper takes on it."""
+"""Peak RMS of a clip, and the paper's loudness filter."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from singsong.schemas.outcomes import DropReason
 from singsong.schemas.recipe import LoudnessFilter, LoudnessWindow
 
 SILENCE_DB = -200.0
-"""What digital silence measures, so that every figure stored is finite."""
+"""Level of digital silence, so that all stored levels are finite."""
 
 
 def peak_rms_db(
-    audio: npt.NDArray[np.float32], *, sample_rate_hz: int, window: LoudnessWindow
+    audio: npt.NDArray[np.float32], *, sample_rate_hz: int, rms_window: LoudnessWindow
 ) -> float:
     """Returns the largest short-time RMS of a clip, in dB relative to amplitude 1.0.
 
     Args:
         audio: float32 [samples].
         sample_rate_hz: Samples per second.
-        window: Length, hop and kind of the measuring frame.
+        rms_window: Length, hop and kind of the frames whose RMS is taken.
 
     Returns:
-        dB, at least `SILENCE_DB`. A clip shorter than the window is one frame.
+        dB, at least `SILENCE_DB`. A clip shorter than a frame is one frame.
 
     Paper: 4.2 names "peak RMS" and "line level" and defines neither.
     Default: rectangular frames and dBFS; kind "exp" follows SoX `stats` "RMS Pk dB".
 
     >>> tone = np.sin(2 * np.pi * 441 * np.arange(44100) / 44100).astype(np.float32)
-    >>> round(peak_rms_db(tone, sample_rate_hz=44100, window=LoudnessWindow()), 1)
+    >>> round(peak_rms_db(tone, sample_rate_hz=44100, rms_window=LoudnessWindow()), 1)
     -3.0
     """
     if not len(audio):
         return SILENCE_DB
     power = np.square(audio, dtype=np.float64)
-    samples = max(1, round(window.seconds * sample_rate_hz))
-    if window.kind == "exp":
+    samples = max(1, round(rms_window.seconds * sample_rate_hz))
+    if rms_window.kind == "exp":
         peak = _exponential_peak(power, samples)
     else:
-        peak = _rectangular_peak(power, samples, max(1, round(samples * window.hop_fraction)))
+        peak = _rectangular_peak(power, samples, max(1, round(samples * rms_window.hop_fraction)))
     return float(max(SILENCE_DB, 10 * np.log10(max(peak, 1e-30))))
 
 
 def drop_reason(
     *, vocals_db: float, instrumental_db: float, loudness_filter: LoudnessFilter
 ) -> DropReason | None:
-    """Returns why a clip is dropped, or None when it is kept.
+    """Returns the reason why a clip is dropped, or None if it is kept.
 
     Args:
         vocals_db: Peak RMS of the vocals.
@@ -73,7 +73,7 @@ def _rectangular_peak(power: npt.NDArray[np.float64], samples: int, hop: int) ->
     if len(power) <= samples:
         return float(power.mean())
     starts = np.arange(0, len(power) - samples + 1, hop)
-    # Sums between all the borders of frames, so that no running sum over samples is needed.
+    # Sums between all frame borders avoid a running sum over samples.
     borders = np.union1d(starts, starts + samples)
     between = np.concatenate(
         [[0.0], np.cumsum(np.add.reduceat(power[: borders[-1]], borders[:-1]))]
@@ -83,9 +83,9 @@ def _rectangular_peak(power: npt.NDArray[np.float64], samples: int, hop: int) ->
 
 
 def _exponential_peak(power: npt.NDArray[np.float64], samples: int) -> float:
-    from scipy.signal import lfilter  # takes two seconds to import, and few need it
+    from scipy.signal import lfilter  # takes two seconds to import; rarely needed
 
     decay = np.exp(-1.0 / samples)
     smooth = lfilter([1.0 - decay], [1.0, -decay], power)
-    settled = smooth[5 * samples :]  # SoX reads the window only once it has filled up
+    settled = smooth[5 * samples :]  # SoX ignores the start, where the average is not full yet
     return float(settled.max() if len(settled) else power.mean())

@@ -1,4 +1,4 @@
-"""The noise that hides what separation leaves of the instruments in the vocals."""
+"""Noise that masks the traces of instruments that separation leaves in the vocals."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def add_noise(
 
     Args:
         audio: float32 [samples].
-        sigma: Standard deviation in units of full scale; 0 gives the audio back.
+        sigma: Standard deviation in units of full scale; 0 returns a copy of the audio.
         seed: The recipe's noise seed.
-        clip_id: The clip the noise belongs to.
+        clip_id: Identifies the clip; with the seed it determines the noise.
 
     Raises:
         ValueError: sigma is negative.
 
     Paper: 3.4 and 4.5: z ~ N(0, 0.01^2), -40 dB.
-    Default: one fixed realisation per clip, so that it does not depend on order or worker.
+    Default: one fixed realisation per clip, which does not depend on order or worker.
 
     >>> x = np.zeros(4, np.float32)
     >>> bool((add_noise(x, sigma=0.0, seed=0, clip_id="a") == x).all())

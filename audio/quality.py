@@ -1,8 +1,6 @@
-"""How near a decoded clip is to its original, and how well codes are used."""
+"""Measures of the quality of a decoded clip, and of how evenly codes are used."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +9,7 @@ from scipy import fft
 from singsong.schemas.arrays import FloatArray
 
 POWER_FLOOR = 1e-9
-"""Power per bin under which two spectra count as equally silent: -90 dB re full scale."""
+"""Power per bin below which spectra count as silent: -90 dB re full scale."""
 
 
 def snr_db(reference: FloatArray, estimate: FloatArray) -> float:
@@ -22,10 +20,10 @@ def snr_db(reference: FloatArray, estimate: FloatArray) -> float:
         estimate: float32 [samples].
 
     Returns:
-        10 log10(energy / energy of the difference); infinite where the two are the same.
+        10 log10(energy / energy of the difference); infinite if they are equal.
 
     Raises:
-        ValueError: The two differ in shape, or the reference is silent.
+        ValueError: The shapes differ, or the reference is silent.
 
     >>> round(snr_db(np.ones(4, np.float32), np.full(4, 0.9, np.float32)), 3)
     20.0
@@ -40,41 +38,42 @@ def snr_db(reference: FloatArray, estimate: FloatArray) -> float:
 
 
 def log_spectral_distance_db(
-    reference: FloatArray, estimate: FloatArray, *, window: int = 512, hop: int = 128
+    reference: FloatArray, estimate: FloatArray, *, frame_samples: int = 512, hop_samples: int = 128
 ) -> float:
     """Returns the log-spectral distance of two clips, in dB.
 
-    That is the root mean square, over the bins of a frame, of the difference of the two log power
-    spectra (Hann window), averaged over frames. Both spectra are floored at `POWER_FLOOR`.
+    That is the RMS over bins of the difference of the two log power spectra (Hann window), averaged
+    over frames. Both spectra are floored at `POWER_FLOOR`.
 
     Args:
         reference: float32 [samples].
         estimate: float32 [samples].
-        window: Samples per frame.
-        hop: Samples from frame to frame.
+        frame_samples: Samples per frame.
+        hop_samples: Samples from frame to frame.
 
     Raises:
-        ValueError: The two differ in shape, or are shorter than a window.
+        ValueError: The shapes differ, or the clips are shorter than a frame.
 
     >>> clip = np.sin(np.arange(2048, dtype=np.float32))
     >>> log_spectral_distance_db(clip, clip)
     0.0
     """
     _check_shapes(reference, estimate)
-    if len(reference) < window:
+    if len(reference) < frame_samples:
         raise ValueError(
-            f"clips must have at least window={window} samples, found {len(reference)}"
+            f"clips must have at least {frame_samples} samples, found {len(reference)}"
         )
-    difference = _log_power(reference, window, hop) - _log_power(estimate, window, hop)
+    difference = _log_power(reference, frame_samples, hop_samples)
+    difference = difference - _log_power(estimate, frame_samples, hop_samples)
     return float(np.sqrt(np.mean(difference**2, axis=1)).mean())
 
 
-def entropy_bits(codes: npt.NDArray[Any], *, codebook_size: int) -> float:
-    """Returns the empirical entropy of codes in bits: log2(codebook_size) when all are as likely.
+def entropy_bits(codes: npt.NDArray[np.integer], *, codebook_size: int) -> float:
+    """Returns the empirical entropy of codes in bits: at most log2(codebook_size).
 
     Args:
         codes: Integers of any shape, below `codebook_size`.
-        codebook_size: Number of different codes there could be.
+        codebook_size: Number of possible codes.
 
     Raises:
         ValueError: There are no codes.
@@ -89,12 +88,12 @@ def entropy_bits(codes: npt.NDArray[Any], *, codebook_size: int) -> float:
     return float(-np.sum(shares * np.log2(shares)))
 
 
-def perplexity(codes: npt.NDArray[Any], *, codebook_size: int) -> float:
-    """Returns how many codes are in use, as 2 to the entropy: `codebook_size` at best.
+def perplexity(codes: npt.NDArray[np.integer], *, codebook_size: int) -> float:
+    """Returns the perplexity of codes, 2 to their entropy: at most `codebook_size`.
 
     Args:
         codes: Integers of any shape, below `codebook_size`.
-        codebook_size: Number of different codes there could be.
+        codebook_size: Number of possible codes.
 
     Raises:
         ValueError: There are no codes.
@@ -105,9 +104,9 @@ def perplexity(codes: npt.NDArray[Any], *, codebook_size: int) -> float:
     return float(2 ** entropy_bits(codes, codebook_size=codebook_size))
 
 
-def _log_power(audio: FloatArray, window: int, hop: int) -> FloatArray:
-    hann = np.hanning(window + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(audio, window)[::hop] * hann
+def _log_power(audio: FloatArray, frame_samples: int, hop_samples: int) -> FloatArray:
+    hann = np.hanning(frame_samples + 1)[:-1].astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, frame_samples)[::hop_samples] * hann
     power = np.abs(fft.rfft(frames, axis=1)) ** 2 / np.sum(hann**2)
     return np.asarray(10 * np.log10(power + POWER_FLOOR), np.float32)
 

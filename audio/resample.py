@@ -1,4 +1,4 @@
-"""Sample rate conversion with soxr's high quality, of clips and of streams of any length."""
+"""Sample rate conversion of clips and streams, with soxr's HQ setting."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ QUALITY = "HQ"
 
 
 def resampled_samples(samples: int, *, from_hz: int, to_hz: int) -> int:
-    """Returns the length of `samples` samples at another rate, a half rounded up as soxr does.
+    """Returns the length of a clip at another sample rate, with halves rounded up as by soxr.
 
     Args:
         samples: Length at `from_hz`.
-        from_hz: Present samples per second.
-        to_hz: Wanted samples per second.
+        from_hz: Sample rate of the input.
+        to_hz: Sample rate of the output.
 
     Raises:
         ValueError: A rate is not positive.
@@ -35,19 +35,19 @@ def resampled_samples(samples: int, *, from_hz: int, to_hz: int) -> int:
 def resample(
     audio: npt.NDArray[np.float32], *, from_hz: int, to_hz: int
 ) -> npt.NDArray[np.float32]:
-    """Returns the audio at another rate, its length exactly `resampled_samples` of the old one.
+    """Returns the audio at another sample rate, with a length of exactly `resampled_samples`.
 
-    soxr computes that length in floating point and can be one sample off where it is a whole number
-    and a half; the last sample is then cut, or a zero is put behind it.
+    soxr computes that length in floating point and can be one sample off at halves; then the last
+    sample is removed, or a zero is appended.
 
     Args:
         audio: float32 [..., samples].
-        from_hz: Its samples per second.
-        to_hz: Wanted samples per second.
+        from_hz: Sample rate of the input.
+        to_hz: Sample rate of the output.
 
     Returns:
-        float32 [..., resampled_samples(samples)], always a new array. A NaN or an infinity makes
-        its neighbourhood of less than a tenth of a second NaN, as it does in `resample_blocks`.
+        float32 [..., resampled_samples(samples)], always a new array. A NaN or infinite sample
+        makes less than 0.1 s around it NaN, as in `resample_blocks`.
 
     Raises:
         ValueError: A rate is not positive.
@@ -73,20 +73,19 @@ def resample(
 def resample_blocks(
     blocks: Iterable[npt.NDArray[np.float32]], *, from_hz: int, to_hz: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields a stream at another rate, the same samples however the stream is cut into blocks.
+    """Yields a stream at another sample rate; the samples do not depend on the block sizes.
 
-    soxr looks at the samples alone and not at the calls they come in, so the result is equal to the
-    last bit to that of one block. A sample that is NaN or infinite makes only its neighbourhood
-    NaN (the FFT block it falls into); the rest of the stream is untouched.
+    soxr's output is the same to the last bit however the input is split into blocks. A NaN or
+    infinite sample makes only the FFT block that contains it NaN.
 
     Args:
         blocks: Consecutive float32 [samples].
-        from_hz: Their samples per second.
-        to_hz: Wanted samples per second.
+        from_hz: Sample rate of the input.
+        to_hz: Sample rate of the output.
 
     Yields:
-        Consecutive non-empty float32 [samples], in all `resampled_samples` of what came in. Where
-        the rates are equal: the blocks themselves.
+        Consecutive non-empty float32 [samples], `resampled_samples` in total. If the rates are
+        equal, the blocks themselves.
 
     Raises:
         ValueError: A rate is not positive.
@@ -98,7 +97,13 @@ def resample_blocks(
     resampled_samples(0, from_hz=from_hz, to_hz=to_hz)
     if from_hz == to_hz:
         yield from (block for block in blocks if block.size)
-        return
+    else:
+        yield from _convert_blocks(blocks, from_hz=from_hz, to_hz=to_hz)
+
+
+def _convert_blocks(
+    blocks: Iterable[npt.NDArray[np.float32]], *, from_hz: int, to_hz: int
+) -> Iterator[npt.NDArray[np.float32]]:
     stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=QUALITY)
     taken = given = 0
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Writes audio to a file that a person can play."""
+"""Writes audio to sound files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from singsong.schemas.arrays import FloatArray
 
 
 def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> float:
-    """Writes audio in the format of its suffix, whole or not at all; returns what it was scaled by.
+    """Writes audio atomically in the format of the URL's suffix; returns the applied gain.
 
-    What is over full scale is scaled down as a whole, and nothing is clipped.
+    Audio that exceeds full scale is scaled down as a whole, so that nothing is clipped.
 
     Args:
         url: Local path or fsspec URL that ends in .wav, .flac or .mp3.
         audio: float32 [channels, samples].
-        sample_rate_hz: Its rate.
+        sample_rate_hz: Its sample rate.
 
     Raises:
-        ValueError: The format is another.
-        UnwritableAudioError: It cannot hold such audio.
-        OSError: The place cannot be written.
+        ValueError: The suffix is not supported.
+        UnwritableAudioError: The format does not support the audio.
+        OSError: The file cannot be written.
     """
     check_sound_file(url)
     suffix = suffix_of(url)

@@ -1,4 +1,4 @@
-"""Stem files (`*.stem.mp4`): a song as one stream for the mix and one for each of its stems."""
+"""Stem files (`*.stem.mp4`), which hold the mix and each stem of a song as separate streams."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def write_vocals(source: str, target: str) -> None:
     """Writes the vocals of a stem file to a wav of float32 samples.
 
     Args:
-        source: A local stem file, as MUSDB18 has them.
-        target: A local file; what it held is lost.
+        source: A local stem file, as in MUSDB18.
+        target: A local file; it is overwritten.
 
     Raises:
-        CorruptAudioError: ffmpeg cannot read the stream, or it is not there.
+        CorruptAudioError: The stream is missing, or ffmpeg cannot read it.
     """
     command = [ffmpeg_path(), "-v", "error", "-y", "-i", source]
     command += ["-map", f"0:{_VOCALS_STREAM}", "-c:a", "pcm_f32le", "-f", "wav", target]

@@ -63,7 +63,7 @@ def count_clips(
         for clip in _vocal_clips(track, clip_samples(clip_seconds, _RATE_HZ)):
             total += 1
             for window in WINDOWS:
-                level = peak_rms_db(clip, sample_rate_hz=_RATE_HZ, window=window)
+                level = peak_rms_db(clip, sample_rate_hz=_RATE_HZ, rms_window=window)
                 counts[window] += level > threshold_db
     return counts, total
 

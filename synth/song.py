@@ -83,7 +83,7 @@ def _scaled(audio: FloatArray, *, to_db: float, spec: SongSpec) -> FloatArray:
 def _peak_rms_db(audio: FloatArray, spec: SongSpec) -> float:
     # As the pipeline measures it: on the mono downmix.
     return peak_rms_db(
-        audio.mean(axis=0), sample_rate_hz=spec.sample_rate_hz, window=LoudnessWindow()
+        audio.mean(axis=0), sample_rate_hz=spec.sample_rate_hz, rms_window=LoudnessWindow()
     )
 
 

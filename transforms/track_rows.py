@@ -181,7 +181,7 @@ class TrackRows:
     def _peak_rms_db(self, audio: FloatArray) -> float:
         with self.watch("loudness"):
             return peak_rms_db(
-                audio, sample_rate_hz=self._recipe.mix_rate_hz, window=self._recipe.window
+                audio, sample_rate_hz=self._recipe.mix_rate_hz, rms_window=self._recipe.window
             )
 
     def _add_codes(self, clips: list[_Clip]) -> None:

@@ -26,8 +26,8 @@ def test_nothing_is_opened_before_the_first_block_is_asked_for() -> None:
 
 def test_missing_and_impossible_paths(tmp_path: Path) -> None:
     refuse(tmp_path / "missing", UnreadableFileError, "No such file")
-    refuse("\0", UnreadableFileError, "not one that a file can have")
-    refuse("\ud800", UnreadableFileError, "not one that a file can have")
+    refuse("\0", UnreadableFileError, "not a valid file name")
+    refuse("\ud800", UnreadableFileError, "not a valid file name")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     refuse(tmp_path / "loop", UnreadableFileError, "symbolic links")
 

@@ -24,7 +24,7 @@ SOX_RMS_PEAK_DB = {"bursts": -10.79, "tone": -9.01, "decay": -6.8, "step": -9.03
 @pytest.mark.parametrize("name", SIGNALS)
 def test_the_exponential_window_is_that_of_sox(name: str) -> None:
     audio = SIGNALS[name]().astype(np.float32)
-    measured = peak_rms_db(audio, sample_rate_hz=RATE, window=LoudnessWindow(kind="exp"))
+    measured = peak_rms_db(audio, sample_rate_hz=RATE, rms_window=LoudnessWindow(kind="exp"))
     assert measured == pytest.approx(SOX_RMS_PEAK_DB[name], abs=0.05)
 
 
@@ -37,16 +37,20 @@ def test_the_rectangular_window_is_the_loudest_frame(seconds: float, hop_fractio
     frames = [audio[i : i + samples] for i in range(0, len(audio) - samples + 1, hop)]
     want = max(10 * np.log10(np.mean(np.square(frame, dtype=np.float64))) for frame in frames)
     window = LoudnessWindow(seconds=seconds, hop_fraction=hop_fraction)
-    assert peak_rms_db(audio, sample_rate_hz=RATE, window=window) == pytest.approx(want, abs=1e-6)
+    assert peak_rms_db(audio, sample_rate_hz=RATE, rms_window=window) == pytest.approx(
+        want, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", ["rect", "exp"])
 def test_silence_and_short_clips_have_finite_figures(kind: str) -> None:
     window = LoudnessWindow(kind=kind)
-    silent = peak_rms_db(np.zeros(RATE, np.float32), sample_rate_hz=RATE, window=window)
+    silent = peak_rms_db(np.zeros(RATE, np.float32), sample_rate_hz=RATE, rms_window=window)
     assert silent == SILENCE_DB
-    assert peak_rms_db(np.zeros(0, np.float32), sample_rate_hz=RATE, window=window) == SILENCE_DB
-    short = peak_rms_db(np.full(10, 0.1, np.float32), sample_rate_hz=RATE, window=window)
+    assert (
+        peak_rms_db(np.zeros(0, np.float32), sample_rate_hz=RATE, rms_window=window) == SILENCE_DB
+    )
+    short = peak_rms_db(np.full(10, 0.1, np.float32), sample_rate_hz=RATE, rms_window=window)
     assert short == pytest.approx(-20, abs=0.01)
 
 

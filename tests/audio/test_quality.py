@@ -62,7 +62,7 @@ def test_wrong_input_is_refused():
         snr_db(noise(3), noise(4))
     with pytest.raises(ValueError, match="must not be silent"):
         snr_db(np.zeros(3, np.float32), noise(3))
-    with pytest.raises(ValueError, match="at least window=512 samples, found 100"):
+    with pytest.raises(ValueError, match="at least 512 samples, found 100"):
         log_spectral_distance_db(noise(100), noise(100))
     with pytest.raises(ValueError, match="found none"):
         entropy_bits(np.zeros(0, np.int64), codebook_size=4)

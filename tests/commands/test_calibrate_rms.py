@@ -20,7 +20,7 @@ def test_stem_files_are_counted_by_their_vocals() -> None:
     counts, total = count_clips(stems, clip_seconds=2.0, threshold_db=-15.0)
     assert total == 3
     for window in WINDOWS:
-        levels = [peak_rms_db(clip, sample_rate_hz=RATE, window=window) for clip in clips]
+        levels = [peak_rms_db(clip, sample_rate_hz=RATE, rms_window=window) for clip in clips]
         if min(abs(level + 15) for level in levels) > 0.01:
             assert counts[window] == sum(level > -15 for level in levels), window
 
