@@ -104,12 +104,12 @@ COMMANDS: Mapping[str, Command] = {
         ("accompany", "pipelines.accompany", "accompany a singer with a trained model"),
         (
             "demo-songs",
-            "commands.demo_songs_arguments",
+            "commands.demo_songs",
             "synthesise songs with known stems, key and tempo",
         ),
         (
             "calibrate-rms",
-            "commands.calibrate_rms_arguments",
+            "commands.calibrate_rms",
             "count MUSDB18 clips for a grid of loudness windows",
         ),
     )

@@ -1,4 +1,4 @@
-"""The key of a piece of music, and how well two keys agree."""
+"""Estimates the key of music, and scores the agreement of two keys."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _PROFILES: dict[Mode, tuple[float, ...]] = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 }
-"""How well each pitch class fits a key, from the probe-tone experiments of Krumhansl & Kessler."""
+"""Fit of each pitch class to a key, from the probe-tone experiments of Krumhansl & Kessler."""
 
 
 def estimate_key(audio: FloatArray, *, sample_rate_hz: int) -> Key | None:
-    """Returns the key whose profile fits best to what sounds, or None in silence.
+    """Returns the key whose profile fits the audio best, or None for silence.
 
     Args:
         audio: float32 [samples].
-        sample_rate_hz: Its rate.
+        sample_rate_hz: Its sample rate.
 
     Paper: 5, for the retrieval baseline.
-    Differs: templates in place of a trained network.
+    Differs: key profiles instead of a trained network.
     """
     from librosa.effects import harmonic
     from librosa.feature import chroma_cqt
@@ -39,7 +39,7 @@ def estimate_key(audio: FloatArray, *, sample_rate_hz: int) -> Key | None:
 
 
 def key_of_chroma(chroma: npt.NDArray[np.floating]) -> Key:
-    """Returns the key that correlates best with the weights of the twelve pitch classes.
+    """Returns the key whose profile correlates best with a chroma vector [12].
 
     >>> key_of_chroma(np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1.0])).name
     'C major'
@@ -53,9 +53,9 @@ def key_of_chroma(chroma: npt.NDArray[np.floating]) -> Key:
 
 
 def key_agreement(reference: Key, estimate: Key | None) -> float:
-    """Returns the score of MIREX's key detection: 1 for the same key, less for a close one.
+    """Returns the MIREX key detection score: 1 for the same key, less for a related one.
 
-    A fifth apart gives 0.5, the relative key 0.3, the parallel key 0.2, any other 0.
+    A fifth apart scores 0.5, the relative key 0.3, the parallel key 0.2, all others 0.
 
     >>> key_agreement(Key(tonic=0, mode="major"), Key(tonic=9, mode="minor"))
     0.3

@@ -1,4 +1,4 @@
-"""Writes a page to hear and see clips: players and spectrograms side by side, without a server."""
+"""Writes a static HTML page with players and spectrograms of clips side by side."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _TICKS_HZ = (100, 300, 1000, 3000)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sound:
-    """One thing to hear.
+    """A sound on the page.
 
     Attributes:
         label: What it is, such as "vocals".
-        audio: float32 [samples] in [-1, 1]; what lies outside is clipped in the file.
+        audio: float32 [samples] in [-1, 1]; values outside are clipped in the file.
         sample_rate_hz: Samples per second.
 
     Raises:
-        ValueError: The audio is not one non-empty row of finite numbers, or the rate is not
-            positive.
+        ValueError: The audio is not one-dimensional, is empty or is not finite, or the sample rate
+            is not positive.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Sound:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ListeningClip:
-    """One clip: its name, its figures as they shall read, and its sounds.
+    """A clip: its name, its figures as formatted text, and its sounds.
 
     Raises:
         ValueError: There is no sound.
@@ -84,9 +84,9 @@ def write_listening_page(
 
     Args:
         folder: Local folder or URL to write to.
-        clips: What to show, in this order.
+        clips: The clips in order.
         title: Heading of the page.
-        summary_rows: (name, value) of each figure about all clips.
+        summary_rows: (name, value) of each figure for all clips together.
 
     Returns:
         Path or URL of the page.
@@ -100,7 +100,7 @@ def write_listening_page(
     sections = [_clip_html(folder, clip, number=number) for number, clip in enumerate(clips, 1)]
     page = join(folder, PAGE)
     html = _page_html(clips, sections=sections, title=title, summary_rows=summary_rows)
-    # A name may hold a lone surrogate, from a file name that is not UTF-8.
+    # A name may contain lone surrogates, from a file name that is not UTF-8.
     put_bytes(page, html.encode("utf-8", "backslashreplace"))
     return page
 
@@ -143,7 +143,7 @@ def _sound_html(sound: Sound, *, stem: str, clip_name: str) -> str:
 
 
 def _ticks_html() -> str:
-    """Returns marks at round frequencies; each shares its height with the picture's rows."""
+    """Returns labels of round frequencies at the heights of these rows of the spectrogram."""
     ticks = []
     for tick_hz in _TICKS_HZ:
         height = np.log(tick_hz / LOWEST_HZ) / np.log(HIGHEST_HZ / LOWEST_HZ)
@@ -173,7 +173,7 @@ def _page_html(
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n"
         f"<header><h1>{escape(title)}</h1>"
         f"{f'<table>{summary}</table>' if summary_rows else ''}"
-        '<div class="legend"><span>Spectrograms, all on one scale: '
+        '<div class="legend"><span>Spectrograms, all on the same scale: '
         f"{LOWEST_HZ:g} Hz to {HIGHEST_HZ / 1000:g} kHz, logarithmic.</span>"
         f"<span>{_minus(QUIETEST_DB)} dB {COLOUR_BAR} {_minus(LOUDEST_DB)} dB</span></div>"
         f'<nav aria-label="Clips"><ul>{links}</ul></nav></header>\n'
@@ -182,7 +182,7 @@ def _page_html(
 
 
 def _breakable(name: str) -> str:
-    """Returns a name as HTML that may break after the separators that file names have."""
+    """Returns a name as HTML with line breaks allowed after the separators in file names."""
     return "<wbr>".join(escape(part) for part in re.split(r"(?<=[/_.-])", name))
 
 

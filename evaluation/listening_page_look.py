@@ -1,4 +1,4 @@
-"""What the listening page looks like, and the comforts of its script."""
+"""The style sheet and the script of the listening page."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ audio { display: block; width: 100%; height: 2.5rem; margin-top: 0.5rem; }
 @media print { audio, nav { display: none; } section { break-inside: avoid; } }
 """
 
-# One sound at a time, and the next sound of a clip goes on where the last one was: that is how
-# two versions are compared. A click into a spectrogram plays from there.
+# Only one sound plays at a time, and the next sound of a clip continues at the position of the last
+# one, to compare versions. A click on a spectrogram plays from there.
 SCRIPT = """
 for (const section of document.querySelectorAll("section")) {
   let seconds = 0;

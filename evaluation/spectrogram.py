@@ -1,4 +1,4 @@
-"""Draws sounds as pictures that can be compared by eye: one scale for all."""
+"""Draws spectrograms with one fixed scale, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOUDEST_DB = -10.0
 
 _WIDTH, _HEIGHT = 960, 192
 _WINDOW_S = 0.046
-# Dark to light with even steps of lightness, so that it reads the same in grey.
+# Dark to light in even steps of lightness, so that it also works in greyscale.
 _COLOURS = np.array(
     [(6, 6, 20), (40, 17, 89), (101, 26, 128), (165, 44, 119), (222, 73, 88), (250, 139, 80),
      (253, 204, 132), (252, 253, 220)],
@@ -24,15 +24,15 @@ _COLOURS = np.array(
 
 
 def spectrogram_png(audio: npt.NDArray[np.float32], *, sample_rate_hz: int) -> bytes:
-    """Returns a PNG of a sound: time to the right, logarithmic frequency upwards.
+    """Returns a spectrogram as PNG, with time to the right and logarithmic frequency upwards.
 
     Args:
         audio: float32 [samples], samples >= 1.
         sample_rate_hz: Samples per second.
 
     Returns:
-        An image `LOWEST_HZ` .. `HIGHEST_HZ` high and as wide as the sound is long, its colours
-        from `QUIETEST_DB` to `LOUDEST_DB` relative to a full-scale sine.
+        An image of fixed size. Its rows cover `LOWEST_HZ` to `HIGHEST_HZ`, its columns the whole
+        sound, its colours `QUIETEST_DB` to `LOUDEST_DB` relative to a full-scale sine.
     """
     decibels = band_levels_db(audio, sample_rate_hz=sample_rate_hz)
     level = np.clip((decibels - QUIETEST_DB) / (LOUDEST_DB - QUIETEST_DB), 0, 1)
@@ -53,20 +53,20 @@ def palette() -> npt.NDArray[np.uint8]:
 def band_levels_db(
     audio: npt.NDArray[np.float32], *, sample_rate_hz: int
 ) -> npt.NDArray[np.float64]:
-    """Returns levels in dB, float64 [bands, columns], bands from low to high.
+    """Returns levels in dB, float64 [bands, columns], from the lowest band up.
 
-    A band above half the sample rate holds the floor, far below `QUIETEST_DB`.
+    Bands above half the sample rate have a level far below `QUIETEST_DB`.
     """
     window = np.hanning(int(_WINDOW_S * sample_rate_hz)).astype(np.float32)
-    size = 4 * len(window)  # finer bins than bands, down to the lowest
+    size = 4 * len(window)  # padded so that even the lowest band is wider than a bin
     padded = np.pad(audio, len(window) // 2 + 1)
     starts = np.linspace(0, len(padded) - len(window), _WIDTH).astype(np.int64)
     frames = np.lib.stride_tricks.sliding_window_view(padded, len(window))[starts]
     power = np.square(np.abs(np.fft.rfft(frames * window, size, axis=1)) * 2 / window.sum())
     edges_hz = np.geomspace(LOWEST_HZ, HIGHEST_HZ, _HEIGHT + 1)
-    # A bin reaches half its width to either side of its frequency.
+    # A bin extends half its width to both sides of its frequency.
     edges = np.minimum(edges_hz / sample_rate_hz * size + 0.5, power.shape[1] - 1)
-    # The mean between two edges that may lie within one bin: a difference of running sums.
+    # The mean between two edges, even within one bin, is a difference of cumulative sums.
     running = np.pad(np.cumsum(power, axis=1), ((0, 0), (1, 0)))
     whole = edges.astype(np.int64)
     upto = running[:, whole] + (edges - whole) * power[:, whole]

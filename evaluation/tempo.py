@@ -1,4 +1,4 @@
-"""The tempo of a piece of music, and how well two tempi agree."""
+"""Estimates the tempo of music, and tells whether two tempi agree."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from singsong.schemas.arrays import FloatArray
 
 _HOP_SAMPLES = 128
 TOLERANCE = 0.04
-"""By which part two tempi may differ and still agree, as in MIREX's tempo estimation."""
+"""Relative difference up to which two tempi agree, as in MIREX tempo estimation."""
 
 
 def estimate_tempo(audio: FloatArray, *, sample_rate_hz: int) -> float | None:
-    """Returns the tempo in beats per minute, or None where nothing begins.
+    """Returns the tempo in beats per minute, or None if there are no onsets.
 
     Args:
-        audio: float32 [samples], five seconds or more to be of use.
-        sample_rate_hz: Its rate.
+        audio: float32 [samples], at least five seconds for a useful estimate.
+        sample_rate_hz: Its sample rate.
 
     Paper: 5, for the retrieval baseline.
-    Differs: the autocorrelation of onset strength in place of a trained network.
+    Differs: the autocorrelation of onset strength instead of a trained network.
     """
     from librosa.feature import tempo as estimated_tempo
     from librosa.onset import onset_strength
@@ -34,7 +34,7 @@ def estimate_tempo(audio: FloatArray, *, sample_rate_hz: int) -> float | None:
 
 
 def fold_ratio(ratio: float) -> float:
-    """Returns a ratio of tempi, doubled or halved until it is nearest to 1.
+    """Returns a ratio of tempi, doubled or halved until it is closest to 1.
 
     Raises:
         ValueError: The ratio is not positive.
@@ -48,7 +48,7 @@ def fold_ratio(ratio: float) -> float:
 
 
 def tempo_agrees(reference_bpm: float, estimate_bpm: float | None) -> bool:
-    """Returns whether two tempi agree up to octaves.
+    """Returns whether two tempi agree up to powers of two.
 
     >>> tempo_agrees(100, 203), tempo_agrees(100, 110), tempo_agrees(100, None)
     (True, False, False)

@@ -1,4 +1,4 @@
-"""Plays the band under a melody: strummed and held chords, bass and drums."""
+"""Renders the band: strummed and sustained chords, bass and drums."""
 
 from __future__ import annotations
 
@@ -22,24 +22,28 @@ from singsong.synth.score import (
 
 Pan = tuple[float, float]
 
-# The eighths of a bar; a digit is how hard, out of 9. R is the root and F the fifth.
+# One character per eighth note of a bar. Digits are loudness out of 9; R is the root, F the fifth.
 _STRUMS = ("90607040", "90067060", "90509050", "90660656")
 _BASS_LINES = ("R0R0R0R0", "R00RR0F0", "RRRRRRRR", "R000F000", "R00R00F0")
 _KICKS = ("90009000", "90090900", "90090090", "90000900")
 _HATS = ("74747474", "70707070", "64646474")
 _BACKBEAT = "00900090"
-_FILLS = ("s0s0sstt", "ss0sttTT", "s0stt0TT")  # the last eight sixteenths; s snare, t T toms
+_FILLS = (
+    "s0s0sstt",
+    "ss0sttTT",
+    "s0stt0TT",
+)  # the last eight sixteenth notes; s is the snare, t and T are toms
 _BETWEEN_STRINGS_S = 0.012
 _TABLE_SAMPLES = 2**14
 _TABLE_SHIFT = np.uint32(32 - 14)
 
 
 def play_chords(score: Score, spec: SongSpec) -> FloatArray:
-    """Returns strummed strings over held tones, which come and go with the section.
+    """Returns strummed strings over sustained tones; the patterns depend on the section.
 
     Args:
-        score: What to play.
-        spec: The song it belongs to.
+        score: The composed song.
+        spec: The spec of the song.
 
     Returns:
         float32 [2, samples], not level-normalised.
@@ -63,7 +67,7 @@ def play_chords(score: Score, spec: SongSpec) -> FloatArray:
 
 
 def play_bass(score: Score, spec: SongSpec) -> FloatArray:
-    """Returns roots and fifths as float32 [2, samples]; the arguments are `play_chords`'.
+    """Returns roots and fifths as float32 [2, samples]; arguments as in `play_chords`.
 
     >>> from singsong.synth.score import compose
     >>> spec = SongSpec(seed=0, seconds=1, sample_rate_hz=16000)
@@ -79,7 +83,7 @@ def play_bass(score: Score, spec: SongSpec) -> FloatArray:
 
 
 def play_drums(score: Score, spec: SongSpec) -> FloatArray:
-    """Returns the drum kit as float32 [2, samples]; the arguments are `play_chords`'.
+    """Returns the drum kit as float32 [2, samples]; arguments as in `play_chords`.
 
     >>> from singsong.synth.score import compose
     >>> spec = SongSpec(seed=0, seconds=1, sample_rate_hz=16000)
@@ -141,7 +145,7 @@ def _bass_line(score: Score, spec: SongSpec) -> Iterator[Note]:
 
 
 def _hits(score: Score, spec: SongSpec) -> Iterator[tuple[float, str, float]]:
-    """Yields (start in seconds, drum, loudness), a few milliseconds off the grid."""
+    """Yields (start in seconds, drum, loudness), up to 5 ms late."""
     for bar, chord in enumerate(score.chords):
         section = section_of(bar)
         human = spec.rng("drums", str(bar))
@@ -174,16 +178,16 @@ def _pick(spec: SongSpec, what: str, section: str, patterns: tuple[str, ...]) ->
 
 
 def _voicing(chord: Chord, *, lowest: int, strings: int) -> list[int]:
-    """Returns the lowest notes of a chord from a MIDI note up.
+    """Returns the lowest notes of a chord, from a MIDI note upwards.
 
-    Chords then move by the smallest steps, as hands do.
+    So consecutive chords move by small steps, as on a real instrument.
     """
     notes = [midi for midi in range(lowest, lowest + 36) if midi % 12 in chord.pitch_classes]
     return notes[:strings]
 
 
 def _place(out: FloatArray, sound: FloatArray, *, note: Note, pan: Pan, spec: SongSpec) -> None:
-    """Adds a sound to `out` [2, samples] for as long as the note, faded out at its end."""
+    """Adds a sound to `out` [2, samples], cut to the length of the note and faded out."""
     start = round(note.start_s * spec.sample_rate_hz)
     stop = min(round(note.end_s * spec.sample_rate_hz), spec.samples, start + len(sound))
     if stop <= start:
@@ -198,13 +202,13 @@ def _place(out: FloatArray, sound: FloatArray, *, note: Note, pan: Pan, spec: So
 def _plucked(
     midi: int, *, seconds: float, tilt: float, decay_s: float, spec: SongSpec
 ) -> FloatArray:
-    """Returns a string whose upper harmonics die first."""
+    """Returns a plucked string, whose upper harmonics decay faster."""
     time_s = _time_s(seconds, spec)
     tone = partial(_tone, midi, samples=len(time_s), spec=spec)
     bright = tone(lambda k: k**-tilt * np.abs(np.sin(0.22 * np.pi * k)))
     dull = tone(lambda k: 0.7 * k ** -(tilt + 1))
     ringing = np.exp(-time_s / decay_s)
-    # The fifth power is the same decay, five times as fast.
+    # The fifth power of the envelope decays five times as fast.
     sound = ringing * (dull + ringing**4 * bright)
     attack = spec.sample_rate_hz // 300
     sound[:attack] *= np.linspace(0, 1, attack, dtype=np.float32)
@@ -212,7 +216,7 @@ def _plucked(
 
 
 def _held(midi: int, *, cents: float, seconds: float, spec: SongSpec) -> FloatArray:
-    """Returns an organ-like tone that swells in."""
+    """Returns an organ-like tone that fades in."""
     time_s = _time_s(seconds + 0.1, spec)
     pitch = midi + cents / 100
     tone = _tone(pitch, lambda k: np.exp(-0.35 * k) / k, samples=len(time_s), spec=spec)
@@ -226,14 +230,14 @@ def _tone(
     samples: int,
     spec: SongSpec,
 ) -> FloatArray:
-    """Returns harmonics below half the sample rate, the k-th with `amplitudes(k)`."""
+    """Returns a sum of harmonics below half the sample rate; the k-th has `amplitudes(k)`."""
     pitch_hz = 440.0 * 2 ** ((midi - 69) / 12)
     harmonics = np.arange(1, min(40, int(0.45 * spec.sample_rate_hz / pitch_hz)) + 1)
     spectrum = np.zeros(_TABLE_SAMPLES // 2 + 1, np.complex64)
-    # Turned phases keep the harmonics from piling up into one spike a period.
+    # Different phases avoid one large peak per period.
     spectrum[harmonics] = amplitudes(harmonics.astype(np.float64)) * 1j**harmonics
     table = np.fft.irfft(spectrum, norm="forward").astype(np.float32) / 2
-    # The phase in 2**32 parts of a turn: it wraps by itself, and exactly.
+    # The phase as a 32-bit integer, which wraps around exactly.
     turn = np.uint32(round(pitch_hz / spec.sample_rate_hz * 2**32))
     return table[(np.arange(samples, dtype=np.uint32) * turn) >> _TABLE_SHIFT]
 
@@ -248,7 +252,7 @@ def _drum(
     noise: float = 0.02,
     above_hz: float = 1500,
 ) -> FloatArray:
-    """Returns a falling sine and high-passed noise, dying together."""
+    """Returns a sine of falling pitch plus high-passed noise, with a common decay."""
     time_s = _time_s(6 * decay_s, spec)
     turns = pitch_hz * time_s + sweep_hz * 0.03 * (1 - np.exp(-time_s / 0.03))
     hiss = spec.rng("kit", name).standard_normal(len(time_s), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Composes demo songs: a key, a tempo, chords, and a melody with words to sing."""
+"""Composes demo songs: a key, a tempo, chords, and a melody with syllables."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _SCALES: dict[Mode, tuple[int, ...]] = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
 }
-# Scale degrees of the roots, a bar each. All begin on the tonic: a loop that begins elsewhere is
-# as easily heard in the relative key, and then "the key" is no fact that a model could learn.
+# Scale degrees of the roots, one per bar. All begin on the tonic: a loop that begins elsewhere can
+# also be heard in the relative key, so that its key would be ambiguous.
 _PROGRESSIONS: dict[Mode, tuple[tuple[int, ...], ...]] = {
     "major": ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 0, 4), (0, 3, 4, 0), (0, 2, 3, 4), (0, 4, 3, 4)),
     "minor": ((0, 5, 3, 4), (0, 3, 0, 4), (0, 6, 5, 4), (0, 3, 4, 0), (0, 5, 0, 4), (0, 2, 3, 4)),
 }
 _RHYTHM_CELLS = ((1.0,), (0.5, 0.5), (1.5, 0.5), (0.5, 1.0, 0.5), (0.5, 0.5, 1.0), (2.0,))
 _STEPS = (-2, -1, -1, 0, 1, 1, 2)
-# The key's tonic, fifth and third draw the melody to them, so that it tells the key by itself.
-_RESTLESSNESS = {0: 0.0, 4: 0.8, 2: 1.2}
+# Costs of scale degrees: low for tonic, fifth and third, so that the melody alone implies the key.
+_DEGREE_COST = {0: 0.0, 4: 0.8, 2: 1.2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Key:
 
     Attributes:
         tonic: Pitch class, 0 = C .. 11 = B.
-        mode: The scale; a minor key raises its seventh under its fifth-degree chord.
+        mode: The scale; in a minor key the chord on the fifth degree has a raised seventh.
 
     Raises:
         ValueError: The tonic is not a pitch class, or the mode is unknown.
@@ -74,17 +74,17 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class SongSpec:
-    """What to compose; the same spec always gives the same song.
+    """The specification of a song; the same spec always gives the same song.
 
     Attributes:
-        seed: Chooses everything that is not given here.
+        seed: Determines everything that the other fields leave open.
         seconds: Length of the song.
         key: Its key, or None to draw one.
         tempo_bpm: Quarter notes per minute, or None to draw one.
-        sample_rate_hz: Samples per second of the rendering.
+        sample_rate_hz: Sample rate of the rendered audio.
 
     Raises:
-        ValueError: A field is out of the range that its class variable states.
+        ValueError: A field is outside the range in the class variable of the same name.
     """
 
     TEMPO_BPM: ClassVar[tuple[float, float]] = (60.0, 180.0)
@@ -110,13 +110,13 @@ class SongSpec:
         return round(self.seconds * self.sample_rate_hz)
 
     def rng(self, purpose: str, key: str = "") -> np.random.Generator:
-        """Returns the generator of one decision, named by its purpose and the part it is for."""
+        """Returns the random generator for a purpose and a part of the song."""
         return generator(seed=self.seed, purpose=f"synth.{purpose}", key=key)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chord:
-    """A triad and when it sounds, in seconds; `pitch_classes` begins with its root."""
+    """A triad with its start and end in seconds; `pitch_classes` begins with its root."""
 
     start_s: float
     end_s: float
@@ -127,7 +127,7 @@ class Chord:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A MIDI note and when it sounds, in seconds; `loudness` is an amplitude in 0 .. 1."""
+    """A MIDI note with its start and end in seconds; `loudness` is an amplitude from 0 to 1."""
 
     start_s: float
     end_s: float
@@ -137,7 +137,7 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class SungNote(Note):
-    """A note with its syllable, and whether it opens or closes a phrase."""
+    """A note with its syllable, and whether it begins or ends a phrase."""
 
     vowel: str
     consonant: Consonant
@@ -147,7 +147,7 @@ class SungNote(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A composed song: what was drawn for it, its chords (one a bar) and its melody."""
+    """A composed song: its key, tempo, chords (one per bar) and melody."""
 
     key: Key
     tempo_bpm: float
@@ -161,9 +161,9 @@ class Score:
 
 
 def compose(spec: SongSpec) -> Score:
-    """Returns the song of a spec.
+    """Composes the song of a spec.
 
-    Bars and phrases draw from generators of their own, so a longer song of the same seed begins
+    Each bar and phrase has its own random generator, so a longer song with the same seed begins
     with the same notes.
 
     >>> compose(SongSpec(seed=1, seconds=4, key=Key(tonic=9, mode="minor"))).chords[0].name
@@ -194,7 +194,7 @@ def section_of(bar: int) -> Section:
 def _chords(spec: SongSpec, score: Score) -> Iterator[Chord]:
     bar_s = BEATS_PER_BAR * score.beat_s
     progressions = _PROGRESSIONS[score.key.mode]
-    # A permutation, so that verse and chorus differ.
+    # A permutation makes verse and chorus differ.
     order = spec.rng("progressions").permutation(len(progressions))
     for bar in range(int(np.ceil(spec.seconds / bar_s))):
         progression = progressions[order[int(section_of(bar) == "chorus")]]
@@ -211,7 +211,8 @@ def _chords(spec: SongSpec, score: Score) -> Iterator[Chord]:
 
 
 def _melody(spec: SongSpec, score: Score) -> Iterator[SungNote]:
-    # Men sing about an octave below women; the tonic nearest to the middle of the range is home.
+    # Men sing about an octave lower than women; the melody centres on the tonic nearest to the
+    # middle of the range.
     middle = 60 if spec.rng("singer").random() < 0.5 else 52
     home = 7 * round((middle - score.key.midi(0, raise_seventh=False)) / 12)
     for phrase in range(0, len(score.chords), 2):
@@ -219,7 +220,7 @@ def _melody(spec: SongSpec, score: Score) -> Iterator[SungNote]:
 
 
 def _phrase(spec: SongSpec, score: Score, *, first_bar: int, home: int) -> Iterator[SungNote]:
-    """Yields two bars: a motif of the section, bent to the chords, with words of its own."""
+    """Yields two bars: a motif of the section, adapted to the chords, with its own syllables."""
     answer = first_bar // 2 % 2 == 1
     motif = spec.rng("motif", f"{section_of(first_bar)}/{'answer' if answer else 'call'}")
     words = spec.rng("words", str(first_bar))
@@ -249,7 +250,7 @@ def _phrase(spec: SongSpec, score: Score, *, first_bar: int, home: int) -> Itera
 
 
 def _rhythm(motif: np.random.Generator) -> tuple[float, list[float]]:
-    """Returns the first beat of a phrase and its durations in beats, about 5 of 8 in all."""
+    """Returns the first beat of a phrase and its note durations in beats, about 5 of 8 in total."""
     first, total = float(motif.choice((0.0, 0.5, 1.0))), float(motif.choice((4.5, 5.0, 5.5)))
     durations: list[float] = []
     while sum(durations) < total - 2:
@@ -258,7 +259,7 @@ def _rhythm(motif: np.random.Generator) -> tuple[float, list[float]]:
 
 
 def _settle(key: Key, chord: Chord, *, degree: int, tonic: bool) -> int:
-    """Returns a degree of the chord near to one; its tonic, if asked for and there."""
+    """Returns a nearby degree in the chord; the tonic if requested and in the chord."""
     wanted = set(chord.pitch_classes)
     if tonic and key.tonic in wanted:
         wanted = {key.tonic}
@@ -266,10 +267,10 @@ def _settle(key: Key, chord: Chord, *, degree: int, tonic: bool) -> int:
     def fits(candidate: int) -> bool:
         return key.midi(candidate, raise_seventh=chord.raise_seventh) % 12 in wanted
 
-    def restlessness(candidate: int) -> float:
-        return abs(candidate - degree) + _RESTLESSNESS.get(candidate % 7, 2.5)
+    def cost(candidate: int) -> float:
+        return abs(candidate - degree) + _DEGREE_COST.get(candidate % 7, 2.5)
 
-    return min(filter(fits, range(degree - 4, degree + 5)), key=restlessness)
+    return min(filter(fits, range(degree - 4, degree + 5)), key=cost)
 
 
 def _consonant(words: np.random.Generator) -> Consonant:

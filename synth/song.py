@@ -1,4 +1,4 @@
-"""Renders demo songs: stems of a composed song and their exact sum."""
+"""Renders demo songs: the stems of a composed song and their exact sum."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MIX = "mix"
 # Peak RMS relative to the drums, which carry the band.
 _BAND_DB = {"drums": 0.0, "bass": -3.0, "chords": -3.0}
 _VOCALS_ABOVE_DB = (-3.0, 1.5)
-"""Where the vocals are drawn, so that every clip stays inside the paper's filter."""
+"""Range of the level of the vocals, which keeps every clip within the paper's loudness filter."""
 _MIX_PEAK = 0.89
 _ROOM_S = 0.4
 _WET = 0.12
 
 
 def render_song(spec: SongSpec, score: Score | None = None) -> dict[str, FloatArray]:
-    """Returns the stems of a song, and their sum.
+    """Returns the stems of a song and their sum.
 
     Args:
         spec: The song.
-        score: What to play, or None to compose it from the spec.
+        score: The composed song, or None to compose it from the spec.
 
     Returns:
-        `STEMS` and `MIX` by name, each float32 [2, samples] within [-1, 1]. The mix is the stems
-        added up in float32 in the order of `STEMS`, with no limiter, so that it holds exactly.
+        `STEMS` and `MIX` by name, each float32 [2, samples] within [-1, 1]. The mix is the
+        float32 sum of the stems in the order of `STEMS`, without a limiter.
 
     >>> song = render_song(SongSpec(seed=0, seconds=1, sample_rate_hz=16000))
     >>> [(name, audio.shape) for name, audio in song.items()][-1]
@@ -51,7 +51,7 @@ def render_song(spec: SongSpec, score: Score | None = None) -> dict[str, FloatAr
 
 
 def mix_stems(stems: dict[str, FloatArray]) -> FloatArray:
-    """Returns the float32 sum of the stems, always added in the order of `STEMS`.
+    """Returns the float32 sum of the stems, added in the order of `STEMS`.
 
     >>> mix_stems({name: np.ones((2, 3), np.float32) for name in STEMS})[0].tolist()
     [4.0, 4.0, 4.0]
@@ -81,14 +81,14 @@ def _scaled(audio: FloatArray, *, to_db: float, spec: SongSpec) -> FloatArray:
 
 
 def _peak_rms_db(audio: FloatArray, spec: SongSpec) -> float:
-    # As the pipeline measures it: on the mono downmix.
+    # Measured as in the pipeline, on the mono downmix.
     return peak_rms_db(
         audio.mean(axis=0), sample_rate_hz=spec.sample_rate_hz, rms_window=LoudnessWindow()
     )
 
 
 def _in_room(voice: FloatArray, spec: SongSpec) -> FloatArray:
-    """Returns a voice [samples] in the middle of a small room, as [2, samples]."""
+    """Returns a voice [samples] with the reverberation of a small room, [2, samples]."""
     time_s = np.arange(int(_ROOM_S * spec.sample_rate_hz), dtype=np.float32) / spec.sample_rate_hz
     echoes = spec.rng("room").standard_normal((2, len(time_s)), dtype=np.float32)
     echoes *= np.exp(-time_s / 0.12) * (time_s > 0.012)

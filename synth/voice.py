@@ -1,4 +1,4 @@
-"""Sings a melody: a glottal pulse through five moving formants, consonants and breaths."""
+"""Sings a melody: a glottal pulse through moving formants, with consonants and breaths."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CONTROL_HZ = 400
 _TABLE_SAMPLES = 2048
 _MAX_HARMONICS = 160
 _FRAME_S = 0.024
-_TOP_HZ = 8500  # the formants leave nothing above it
+_TOP_HZ = 8500  # above this the formants leave no audible power
 
-# Hz; Peterson and Barney (1952), men; the upper two are drawn together as singers do.
+# Hz; Peterson and Barney (1952), men; the upper two are close together, as in singers.
 _FORMANTS_HZ = {
     "a": (730, 1090, 2440, 2900, 3500),
     "e": (530, 1840, 2480, 3000, 3600),
@@ -31,14 +31,14 @@ _FORMANTS_HZ = {
     "u": (300, 870, 2240, 2800, 3400),
     "nasal": (250, 1100, 2200, 2900, 3500),
 }
-# What lies above hardly moves; without it a voice has no sparkle.
+# Higher formants hardly move; without them the voice sounds dull.
 _UPPER_FORMANTS_HZ = (4500, 5500, 6500, 7500)
 _BANDWIDTHS_HZ = (80, 100, 130, 170, 240, 350, 450, 550, 650)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Gestures:
-    """What the singer does, each a curve at `CONTROL_HZ`; `formants_hz` is [frames, 5]."""
+    """Control curves of the voice at `CONTROL_HZ`, each [frames]; `formants_hz` is [frames, 5]."""
 
     f0_hz: ControlArray
     voicing: ControlArray
@@ -48,11 +48,11 @@ class _Gestures:
 
 
 def sing(melody: Sequence[SungNote], spec: SongSpec) -> FloatArray:
-    """Returns the melody as sung.
+    """Returns the sung melody.
 
     Args:
-        melody: Notes in order of time, which do not overlap.
-        spec: The song they belong to.
+        melody: Notes in order of time, without overlap.
+        spec: The spec of the song.
 
     Returns:
         float32 [samples], not level-normalised.
@@ -67,7 +67,7 @@ def sing(melody: Sequence[SungNote], spec: SongSpec) -> FloatArray:
     throat = _glottal_source(gestures, spec) * _upsample(gestures.voicing, spec)
     throat += 0.01 * white * _upsample(gestures.breath + 0.25 * gestures.voicing, spec)
     voice = _through_formants(throat, gestures.formants_hz, spec=spec)
-    # Hiss is made at the teeth, in front of the formants.
+    # Hiss arises at the teeth, so it does not pass through the formants.
     hiss = sosfilt(_sos(3500, "highpass", spec), white).astype(np.float32)
     voice += 0.05 * hiss * _upsample(gestures.hiss + 0.04 * gestures.voicing, spec)
     return sosfilt(_sos(70, "highpass", spec), voice).astype(np.float32)
@@ -89,10 +89,10 @@ def _gestures(melody: Sequence[SungNote], spec: SongSpec) -> _Gestures:
         if note.opens:
             formants_hz[_frames(note.start_s - 0.35, note.start_s)] = vowels[index]
     f0_hz = _pitch(melody, current=current, spec=spec)
-    # A tract a sixth shorter above: the register tells who sings.
+    # For a high register the vocal tract is a sixth shorter.
     size = 1.16 if np.median([note.midi for note in melody]) > 59 else 1.0
     formants_hz = gaussian_filter1d(formants_hz, 0.02 * CONTROL_HZ, axis=0) * size
-    # Singers raise the first formant to the pitch, or the note would go dull.
+    # Singers raise the first formant to the pitch; otherwise the note would sound dull.
     formants_hz[:, 0] = np.maximum(formants_hz[:, 0], 1.02 * f0_hz)
     return _Gestures(
         f0_hz=f0_hz,
@@ -108,7 +108,7 @@ def _frames(start_s: float, end_s: float) -> slice:
 
 
 def _swell(note: SungNote) -> ControlArray:
-    """Returns a gain per control frame: full at first, then easing; a last note dies away."""
+    """Returns a gain per control frame, which falls slowly; the last note of a phrase fades out."""
     here = _frames(note.start_s, note.end_s)
     left = np.arange(here.stop - here.start, 0, -1) / CONTROL_HZ
     release_s = 0.25 if note.closes else 0.03
@@ -119,7 +119,7 @@ def _swell(note: SungNote) -> ControlArray:
 def _articulate(
     note: SungNote, *, voicing: ControlArray, breath: ControlArray, hiss: ControlArray
 ) -> None:
-    """Writes how the note begins into the curves."""
+    """Writes the onset of the note into the curves."""
     start_s = note.start_s
     if note.consonant == "plosive":
         voicing[_frames(start_s - 0.06, start_s + 0.01)] = 0
@@ -136,7 +136,7 @@ def _articulate(
 def _pitch(
     melody: Sequence[SungNote], *, current: npt.NDArray[np.int64], spec: SongSpec
 ) -> ControlArray:
-    """Returns f0 in Hz: steps made into glides, scoops, late vibrato and a slow drift."""
+    """Returns f0 in Hz: note steps smoothed to glides, with scoops, late vibrato and slow drift."""
     midi = np.array([note.midi for note in melody], np.float64)[current]
     time_s = np.arange(len(current)) / CONTROL_HZ
     for note in melody:
@@ -154,7 +154,7 @@ def _pitch(
 
 
 def _glottal_source(gestures: _Gestures, spec: SongSpec) -> FloatArray:
-    """Returns the pulses as float32 [samples], their harmonics cut off below half the rate."""
+    """Returns glottal pulses, float32 [samples], band-limited below half the sample rate."""
     f0_hz = _upsample(gestures.f0_hz, spec)
     phase = np.cumsum(f0_hz / spec.sample_rate_hz, dtype=np.float64)
     harmonics = np.minimum(0.45 * spec.sample_rate_hz / f0_hz, _MAX_HARMONICS).astype(np.int32)
@@ -162,16 +162,16 @@ def _glottal_source(gestures: _Gestures, spec: SongSpec) -> FloatArray:
     left = position.astype(np.int32)
     fraction = (position - left).astype(np.float32)
     flat = _pulse_tables().reshape(-1)
-    # Each row repeats its first sample at the end, so that left + 1 needs no modulo.
+    # Each row ends with a copy of its first sample, so left + 1 needs no modulo.
     left += harmonics * (_TABLE_SAMPLES + 1)
     below = flat[left]
     return np.asarray(below + fraction * (flat[left + 1] - below), np.float32)
 
 
 def _pulse_tables() -> FloatArray:
-    """Returns a period of glottal flow's derivative, row k holding its first k harmonics."""
+    """Returns a period of the derivative of glottal flow; row k has its first k harmonics."""
     time = np.arange(_TABLE_SAMPLES) / _TABLE_SAMPLES
-    opening, closing = 0.42, 0.18  # Rosenberg's pulse, as fractions of the period
+    opening, closing = 0.42, 0.18  # Rosenberg pulse, as fractions of the period
     flow = np.where(
         time < opening,
         0.5 - 0.5 * np.cos(np.pi * time / opening),
@@ -189,10 +189,10 @@ def _pulse_tables() -> FloatArray:
 def _through_formants(
     audio: FloatArray, formants_hz: ControlArray, *, spec: SongSpec
 ) -> FloatArray:
-    """Returns float32 [samples] filtered frame by frame, overlapped and added.
+    """Returns float32 [samples], filtered frame by frame with overlap-add.
 
-    Formants move too fast for one filter and too smoothly for a filter a note; a Hann window every
-    half frame sums to one, and each frame has room for its resonances to ring out.
+    The formants move within a note, so each frame has its own filter. Hann windows at half-frame
+    steps sum to one, and each frame is padded so that its resonances can decay.
     """
     hop = int(_FRAME_S * spec.sample_rate_hz) // 2
     size = fft.next_fast_len(4 * hop, real=True)
@@ -217,7 +217,10 @@ def _through_formants(
 def _tract_response(
     formants_hz: ControlArray, *, turns: ControlArray, rate_hz: int
 ) -> npt.NDArray[np.complex64]:
-    """Returns complex64 [frames, turns]: two-pole resonators of unit gain at 0 Hz, in a chain."""
+    """Returns the response, complex64 [frames, turns], of two-pole resonators in series.
+
+    Each has unit gain at 0 Hz; `turns` are frequencies in cycles per sample.
+    """
     delay = np.exp(-2j * np.pi * turns).astype(np.complex64)
     delay2 = np.exp(-4j * np.pi * turns).astype(np.complex64)
     below = np.ones((len(formants_hz), len(delay)), np.complex64)

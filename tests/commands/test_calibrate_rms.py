@@ -6,8 +6,8 @@ import soundfile
 
 from singsong.audio.loudness import peak_rms_db
 from singsong.commands import cli
-from singsong.commands.calibrate_rms import WINDOWS, count_clips, vocal_tracks
 from singsong.commands.demo import wheel_recordings
+from singsong.evaluation.rms_calibration import RMS_WINDOWS, count_clips, vocal_tracks
 from singsong.schemas.recipe import LoudnessWindow
 from tests.support.fakes import RATE, tone
 from tests.support.real_audio import musdb_excerpt
@@ -19,7 +19,7 @@ def test_stem_files_are_counted_by_their_vocals() -> None:
     clips = [vocals[start : start + 2 * RATE] for start in range(0, 6 * RATE, 2 * RATE)]
     counts, total = count_clips(stems, clip_seconds=2.0, threshold_db=-15.0)
     assert total == 3
-    for window in WINDOWS:
+    for window in RMS_WINDOWS:
         levels = [peak_rms_db(clip, sample_rate_hz=RATE, rms_window=window) for clip in clips]
         if min(abs(level + 15) for level in levels) > 0.01:
             assert counts[window] == sum(level > -15 for level in levels), window
@@ -31,10 +31,10 @@ def test_the_folders_of_musdb18_hq_are_read_too(tmp_path: Path, capsys) -> None:
     soundfile.write(tmp_path / "song" / "vocals.wav", quiet_then_loud, RATE)
     assert cli.main(["calibrate-rms", str(tmp_path), "--clip-seconds", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "2 clips in all; the paper kept 778" in printed
+    assert "2 clips in total; the paper kept 778" in printed
     assert "rect 50 ms" in printed
     assert "-777" in printed
-    assert LoudnessWindow() in WINDOWS
+    assert LoudnessWindow() in RMS_WINDOWS
 
 
 def test_a_folder_without_stems_is_one_sentence(tmp_path: Path, capsys) -> None:

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from singsong.commands.cli import COMMANDS
-from singsong.commands.demo_songs import DemoSongsConfig
 from singsong.storage import TEMPORARY_PREFIX
+from singsong.synth.demo_songs import DemoSongsConfig
 from singsong.synth.score import compose
 from singsong.synth.song import MIX, STEMS, render_song
 
