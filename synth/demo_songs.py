@@ -13,7 +13,7 @@ import soundfile
 from tqdm import tqdm
 
 from singsong.schemas.seeds import generator
-from singsong.storage.objects import is_temporary, join, list_files, put_bytes, remove
+from singsong.storage import is_temporary, join, list_files, put_bytes, remove
 from singsong.synth.score import Score, SongSpec, compose
 from singsong.synth.song import MIX, STEMS, render_song
 

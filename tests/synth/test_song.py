@@ -189,7 +189,7 @@ def test_levels_pass_the_loudness_filter(sounds: dict[str, Any]) -> None:
 
 
 def peak_db(audio: Any) -> float:
-    return peak_rms_db(audio, sample_rate_hz=44100, window=LoudnessWindow())
+    return peak_rms_db(audio, sample_rate_hz=44100, rms_window=LoudnessWindow())
 
 
 @pytest.mark.slow  # twenty seconds of chroma and beat tracking
