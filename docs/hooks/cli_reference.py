@@ -1,7 +1,7 @@
 """Writes the command-line reference from the parsers themselves, whenever the site is built.
 
-A page that holds `<!-- cli-reference -->` gets a section for each command: its description and a table
-of its flags. The flags of the runners, which several commands share, are listed once.
+A page that holds `<!-- cli-reference -->` gets a section for each command: its description and a
+table of its flags. The flags of the runners, which several commands share, are listed once.
 """
 
 import argparse
@@ -26,11 +26,8 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 def commands() -> list[str]:
     """Returns the names of all commands, as `singsong --help` lists them."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        try:
-            cli.main(["--help"])
-        except SystemExit:
-            pass
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        cli.main(["--help"])
     return re.findall(r"^  ([a-z][a-z-]+) {2,}\S", printed.getvalue(), re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""A reader of datasets written from docs/reference/file-formats.md alone: it imports nothing of ours."""
+"""A reader written from docs/reference/file-formats.md alone: it imports nothing of ours."""
 
 import hashlib
 import json

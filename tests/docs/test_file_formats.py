@@ -1,4 +1,4 @@
-"""The page on file formats says how to read a dataset: a stranger's reader follows it to the letter."""
+"""The page on file formats is enough to read a dataset: a stranger's reader follows it."""
 
 import hashlib
 import io

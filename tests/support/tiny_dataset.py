@@ -1,4 +1,4 @@
-"""What docs and examples are run on: a few generated songs, a dataset of them, and a trained run."""
+"""What docs and examples are run on: generated songs, a dataset of them, and a trained run."""
 
 from pathlib import Path
 
