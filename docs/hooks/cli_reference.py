@@ -5,14 +5,11 @@ table of its flags. The flags of the runners, which several commands share, are 
 """
 
 import argparse
-import contextlib
-import io
 import pathlib
 import re
 from collections.abc import Iterator
-from unittest import mock
 
-from singsong.commands import cli
+from singsong.commands.cli import COMMANDS
 
 MARKER = "<!-- cli-reference -->"
 _RUNNER_GROUP = "--runner "
@@ -24,38 +21,9 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     return markdown.replace(MARKER, reference()) if MARKER in markdown else markdown
 
 
-def commands() -> list[str]:
-    """Returns the names of all commands, as `singsong --help` lists them."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
-        cli.main(["--help"])
-    return re.findall(r"^  ([a-z][a-z-]+) {2,}\S", printed.getvalue(), re.MULTILINE)
-
-
-class _Caught(BaseException):
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
-
-
-def parser_of(command: str) -> argparse.ArgumentParser:
-    """Returns the parser of a command, caught at the moment it is to parse something."""
-
-    def catch(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        if parser.prog.split() != ["singsong"]:
-            raise _Caught(parser)
-
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", catch):
-        try:
-            cli.main([command])
-        except _Caught as caught:
-            return caught.parser
-    raise LookupError(f"singsong {command} has no parser")
-
-
 def reference() -> str:
     """Returns the Markdown of all commands."""
-    parsers = [parser_of(command) for command in commands()]
-    if not parsers:
-        raise LookupError("singsong --help lists no command")
+    parsers = [command.parser() for command in COMMANDS.values()]
     sections = [line for parser in parsers for line in _command(parser, level=2)]
     runners = next(parser for parser in parsers if _runner_groups(parser))
     sections += ["## Runner flags", ""]

@@ -1,0 +1,31 @@
+"""What the hooks of the site make, without MkDocs."""
+
+import sys
+from pathlib import Path
+
+from tests.docs.pages import ROOT
+
+sys.path.insert(0, str(ROOT / "docs" / "hooks"))
+import api_sources  # noqa: E402
+
+
+def test_the_package_is_copied_without_what_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "singsong").mkdir()
+    (tmp_path / "singsong" / "gone.py").touch()
+    api_sources.copy_package(tmp_path / "singsong")
+    copied = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.py")}
+    assert {"singsong/__init__.py", "singsong/models/lite/mdct.py"} <= copied
+    assert not {path for path in copied if path.startswith(("singsong/tests", "singsong/bench"))}
+    assert not {"singsong/setup.py", "singsong/gone.py"} & copied
+    original = (ROOT / "models/lite/mdct.py").read_bytes()
+    assert (tmp_path / "singsong/models/lite/mdct.py").read_bytes() == original
+
+
+def test_a_name_on_the_python_page_is_public() -> None:
+    """The names of `singsong.__all__` are all on the page."""
+    import singsong
+
+    page = (ROOT / "docs/reference/api.md").read_text()
+    for name in singsong.__all__:
+        if name != "__version__":
+            assert f"::: singsong.{name}\n" in page or f".{name}\n" in page, name
