@@ -18,14 +18,5 @@ class DoctestFences(griffe.Extension):
 
 
 def fenced(text: str) -> str:
-    r"""Returns a docstring with a fence around each block that begins with `>>>`.
-
-    >>> print(fenced("Adds.\n\n>>> 1 + 1\n2"))
-    Adds.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    """
+    """Returns a docstring with a fence around each block that begins with `>>>`."""
     return _EXAMPLE.sub(lambda found: f"```pycon\n{found[0].rstrip()}\n```", text + "\n").rstrip()

@@ -7,6 +7,7 @@ from tests.docs.pages import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 import api_sources  # noqa: E402
+import doctest_fences  # noqa: E402
 
 
 def test_the_package_is_copied_without_what_is_not_installed(tmp_path: Path) -> None:
@@ -29,3 +30,11 @@ def test_a_name_on_the_python_page_is_public() -> None:
     for name in singsong.__all__:
         if name != "__version__":
             assert f"::: singsong.{name}\n" in page or f".{name}\n" in page, name
+
+
+def test_examples_in_docstrings_get_a_fence_and_nothing_else_does() -> None:
+    text = "Adds.\n\nArgs:\n    a: One.\n\n>>> 1 + 1\n2\n>>> 2 + 2\n4"
+    assert doctest_fences.fenced(text) == (
+        "Adds.\n\nArgs:\n    a: One.\n\n```pycon\n>>> 1 + 1\n2\n>>> 2 + 2\n4\n```"
+    )
+    assert doctest_fences.fenced("Adds.\n\n    a = 1") == "Adds.\n\n    a = 1"
