@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.docs.pages import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
-import api_sources  # noqa: E402
-import doctest_fences  # noqa: E402
+import api_sources
+import doctest_fences
 
 
 def test_the_package_is_copied_without_what_is_not_installed(tmp_path: Path) -> None:
