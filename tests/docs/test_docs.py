@@ -110,7 +110,29 @@ def test_every_file_that_a_page_names_is_there() -> None:
             assert (ROOT / name).exists(), f"{path}: {name}"
 
 
-_BY_USERS = {"dataset/manifest.json"}
+_BY_USERS = {"dataset/manifest.json", "dataset/parts"}
+# What stands for a value in a message: names, numbers, places, and what a page leaves out.
+_VALUES = re.compile(
+    r"\.\.\.|gs://[^\s:;,]+|'[^']*'|\[[^]]*\]|/home\S+|nvidia-\w+|\S*\d\S*|\S*-EAST\S*|--device cuda"
+    r"|separator|holds singsong|Python|org\.singsong\.version"
+)
+
+
+def test_messages_in_troubleshooting_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    _, _, table = text.partition("## Before a Dataflow job")
+    table, _, _ = table.partition("## Spark")
+    messages = re.findall(r"^\| .* \| `(.*)` \|$", table, re.MULTILINE)
+    assert len(messages) > 10
+    paths = [path for room in ("runners", "transforms") for path in (ROOT / room).glob("*.py")]
+    source = "".join(path.read_text() for path in paths)
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # strings that go on in the next line
+    for message in messages:
+        pieces = [piece.strip(" :;,.`") for piece in _VALUES.split(message)]
+        long = [piece for piece in pieces if len(piece) > 12]
+        assert long, message
+        for piece in long:
+            assert piece in source, f"{message!r}: no message says {piece!r}"
 
 
 @pytest.fixture
