@@ -52,11 +52,11 @@ def test_a_loop_of_your_own_resumes_where_it_stopped(
 ) -> None:
     train = example("train_your_own.py")
     command = [str(tiny_dataset), "--batch-size", "2"]
-    train([*command, "--steps", "4", "--output", str(tmp_path / "whole.pt")])
+    train([*command, "--steps", "3", "--output", str(tmp_path / "whole.pt")])
     whole = losses(capsys.readouterr().out)
-    assert len(whole) == 4
+    assert len(whole) == 3
     assert float(whole[-1]) < float(whole[0])
-    for steps in ("2", "4"):
+    for steps in ("1", "3"):
         train([*command, "--steps", steps, "--output", str(tmp_path / "halves.pt")])
     assert losses(capsys.readouterr().out) == whole
     one, other = (
