@@ -13,6 +13,7 @@ from fsspec.registry import _registry as file_systems
 
 from singsong.commands import cli
 from singsong.models.bundle import load_models
+from singsong.schemas.errors import ClipError
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.schemas.records import fields_table, record_fields, shard_fields
 from tests.docs.pages import PAGES, ROOT, Snippet, commands, python_blocks
@@ -41,6 +42,14 @@ def test_the_table_of_fields_is_that_of_the_schema() -> None:
     recipe = EncodeRecipe()
     fields = shard_fields(record_fields(recipe, load_models(recipe).geometry))
     assert fields_table(fields) in (ROOT / "docs/reference/file-formats.md").read_text()
+
+
+def test_every_reason_is_in_the_specification() -> None:
+    page = (ROOT / "docs/reference/file-formats.md").read_text()
+    reasons = {str(error.reason) for error in ClipError.__subclasses__()}
+    assert "corrupt" in reasons
+    for reason in reasons - {"unwritable"}:  # that one is of `accompany`, which writes sounds
+        assert f"`{reason}`" in page, reason
 
 
 @pytest.mark.parametrize("command", SINGSONG, ids=str)
