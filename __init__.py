@@ -1,19 +1,51 @@
 """The open data system for singing-accompaniment models.
 
-Turn music into a dataset of codes, read it, train on it, and accompany a singer:
+Turn music into a dataset of codes:
 
-    import singsong
+    >>> import singsong
+    >>> prepared = singsong.prepare("music", output="new-dataset")  # doctest: +ELLIPSIS
+    tracks listed ...
 
-    dataset = singsong.prepare("music", output="dataset")
-    for clip in dataset.clips("train"):
-        ...
-    config = singsong.TrainConfig(stage="accompaniment", data="dataset", output="run")
-    singsong.train(config)
-    accompanist = singsong.Accompanist.load("run")
+Read a dataset:
 
-Every name in `__all__` is public; everything else may change in any release. Names are imported
-when they are first used, so `import singsong` costs nothing, and a name whose libraries are not
-installed says which extra brings them.
+    >>> dataset = singsong.open_dataset("dataset")
+    >>> isinstance(dataset, singsong.Dataset), len(dataset)
+    (True, 20)
+    >>> clip = next(dataset.clips("train"))
+    >>> clip.codes["instrumental"].acoustic.shape  # frames, codebooks
+    (50, 12)
+
+Hear what codes hold:
+
+    >>> codes = clip.codes["instrumental"].acoustic
+    >>> singsong.decode(codes, sample_rate_hz=44100).shape
+    (44100,)
+
+Train a model, or read batches for your own:
+
+    >>> batches = singsong.ShardDataset(
+    ...     "dataset", singsong.Featurization(name="S-SA"), singsong.LoaderConfig(batch_size=4)
+    ... )
+    >>> next(iter(batches))["input_tokens"].shape  # clips, tokens
+    torch.Size([4, 25])
+    >>> config = singsong.TrainConfig(
+    ...     kind="accompaniment", preset="tiny", data="dataset", output="new-run",
+    ...     steps=1, batch_size=2, evaluate_every=0, device="cpu",
+    ... )
+    >>> singsong.train(config).step
+    1
+
+Accompany a singer:
+
+    >>> import numpy as np
+    >>> vocals = np.zeros(16000, np.float32)
+    >>> accompanist = singsong.Accompanist.load("run")
+    >>> accompanist.accompany(vocals, sample_rate_hz=16000, seeds=[0]).shape
+    (1, 16000)
+
+Every name in `__all__` is public; everything else may change in any release. A name is imported
+when it is first used, so `import singsong` is fast, and a name whose libraries are missing says
+which extra brings them.
 """
 
 from __future__ import annotations

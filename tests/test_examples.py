@@ -58,7 +58,7 @@ def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What they call "run": a model that was trained on it for one step."""
     folder = tmp_path_factory.mktemp("material") / "run"
     config = singsong.TrainConfig(
-        stage="accompaniment",
+        kind="accompaniment",
         preset="tiny",
         data=str(dataset),
         output=str(folder),
@@ -105,3 +105,10 @@ def test_each_example_is_found() -> None:
 def test_these_rooms_have_examples(room: str) -> None:
     assert room in MAY_IMPORT
     assert any(examples_of(module) for module in MODULES if module.startswith(f"singsong.{room}."))
+
+
+@pytest.mark.parametrize("name", [name for name in singsong.__all__ if name[0] != "_"])
+def test_each_public_name_has_an_example(name: str) -> None:
+    examples = [example.source for test in examples_of("singsong") for example in test.examples]
+    documented = getattr(getattr(singsong, name), "__doc__", None) or ""
+    assert ">>> " in documented or any(f"singsong.{name}" in source for source in examples)

@@ -1,0 +1,141 @@
+"""`singsong prepare` as a function, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from singsong import storage
+from singsong.pipelines.places import absolute
+from singsong.pipelines.prepare import PrepareConfig
+from singsong.pipelines.prepare import prepare as run
+from singsong.pipelines.recipe_arguments import PROFILES
+from singsong.runners.errors import JobFailedError
+from singsong.runners.exit_codes import ExitCode
+from singsong.runners.job import RunnerOptions
+from singsong.runners.local import LocalOptions
+from singsong.schemas.extras import extra_needed
+from singsong.schemas.names import PARTS_FOLDER
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec
+
+if TYPE_CHECKING:
+    from singsong.dataset.handle import Dataset
+
+Place: TypeAlias = "str | os.PathLike[str]"
+
+
+def prepare(
+    inputs: Place | Sequence[Place],
+    *,
+    output: Place,
+    profile: str | None = None,
+    recipe: DatasetRecipe | None = None,
+    workers: int = 0,
+    runner: RunnerOptions | None = None,
+    parts: Place | None = None,
+    new_version: bool = False,
+    max_failure_rate: float = PrepareConfig.max_failure_rate,
+) -> Dataset:
+    """Turns music into a dataset of codes and returns the dataset.
+
+    This is `singsong prepare`: the same settings give the same bytes, and a call after an
+    interruption resumes. It shows the same progress and prints the same summary.
+
+    Args:
+        inputs: Files, folders, globs and fsspec URLs.
+        output: Folder or URL of the dataset.
+        profile: Which models: "lite", "paper" or "hifi"; None means "lite".
+        recipe: All settings, instead of a profile.
+        workers: How many tracks are encoded at once on this machine; 0 takes one per core.
+        runner: Where to run instead: `SparkOptions`, `DataflowOptions` or `LocalOptions`, from
+            `singsong.runners`.
+        parts: Folder or URL of the parts; None keeps them in the output.
+        new_version: Whether a dataset with another recipe in the output may get this one as its
+            newest version.
+        max_failure_rate: Above this share of failed tracks, the call raises.
+
+    Returns:
+        The dataset, opened.
+
+    Raises:
+        ValueError: A setting is out of range, an input does not exist, a model cannot be loaded,
+            or the output holds a dataset of another recipe.
+        JobFailedError: A step failed for good, no track could be encoded, or more tracks failed
+            than `max_failure_rate`; the dataset is written in the last two cases.
+        KeyboardInterrupt: The job was interrupted.
+        DatasetError: The job was only submitted, so there is no dataset yet.
+        MissingLibraryError: A library is not installed; the message names the extra to install.
+
+    >>> import singsong
+    >>> dataset = singsong.prepare("music", output="new")  # doctest: +ELLIPSIS
+    tracks listed ...
+    >>> len(dataset)
+    2
+    """
+    from singsong.dataset.handle import open_dataset
+
+    folder = absolute(os.fspath(output))
+    config = PrepareConfig(
+        inputs=tuple(os.fspath(place) for place in _several(inputs)),
+        output=folder,
+        parts=absolute(os.fspath(parts)) if parts else storage.join(folder, PARTS_FOLDER),
+        recipe=_recipe(profile, recipe),
+        runner=_runner(runner, workers=workers),
+        new_version=new_version,
+        max_failure_rate=max_failure_rate,
+    )
+    with extra_needed("prepare", by="singsong.prepare"):
+        code = run(config)
+    if code == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if code == ExitCode.FAILED_TRACKS:
+        raise JobFailedError(
+            f"too many tracks failed, or none was encoded: `failures` of the dataset in "
+            f"{config.output} lists why"
+        )
+    return open_dataset(config.output)
+
+
+def profile_recipe(profile: str) -> DatasetRecipe:
+    """Returns the recipe of a profile, with the defaults of `singsong prepare`.
+
+    Args:
+        profile: "lite", "paper" or "hifi".
+
+    Raises:
+        ValueError: There is no such profile.
+
+    >>> str(profile_recipe("paper").encode.acoustic)
+    'dac:descript/dac_16khz'
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {sorted(PROFILES)}, found {profile!r}")
+    models = PROFILES[profile]
+    return DatasetRecipe(
+        encode=EncodeRecipe(
+            separator=ModelSpec.parse(models["separator"]),
+            acoustic=ModelSpec.parse(models["acoustic"]),
+            semantic=ModelSpec.parse(models["semantic"]),
+        )
+    )
+
+
+def _recipe(profile: str | None, recipe: DatasetRecipe | None) -> DatasetRecipe:
+    if recipe is None:
+        return profile_recipe(profile or "lite")
+    if profile is not None:
+        raise ValueError("prepare takes either a profile or a recipe, found both")
+    return recipe
+
+
+def _several(inputs: Place | Sequence[Place]) -> Sequence[Place]:
+    return [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
+
+
+def _runner(runner: RunnerOptions | None, *, workers: int) -> RunnerOptions:
+    if runner is None:
+        return LocalOptions(workers=workers)
+    if workers:
+        raise ValueError("workers is for this machine: set it in the options of the runner")
+    return runner
