@@ -10,6 +10,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
+import singsong.runners.dataflow_run
 import singsong.runners.dataflow_watch
 from singsong import storage
 from singsong.commands import cli
@@ -70,7 +71,7 @@ def test_the_job_has_the_gpu_on_the_encoding_step_alone(
     pipeline = staged_pipeline(job)
     hints = hints_of_steps(pipeline)
     encoding = {name for name in hints if name.startswith("EncodeTracks")}
-    assert any("EncodeAndWrite" in name for name in encoding)
+    assert any("ForEachTrack" in name for name in encoding)
     for name in hints:
         want = {"beam:resources:accelerator:v1": ACCELERATOR} if name in encoding else {}
         assert hints[name] == want, name
@@ -187,10 +188,10 @@ def test_ctrl_c_leaves_the_job_running(
 def test_ctrl_c_before_the_job_is_there_stops(
     dataflow: StubDataflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(given: DataflowOptions, job: object) -> None:
+    def interrupt(job: object, options: DataflowOptions) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(DataflowOptions, "check", interrupt)
+    monkeypatch.setattr(singsong.runners.dataflow_run, "check_job", interrupt)
     with pytest.raises(JobStoppedError):
         options(dataflow).run(JOB)
     assert not dataflow.requests

@@ -66,7 +66,7 @@ def test_the_label_covers_every_room_that_is_installed(tmp_path: Path) -> None:
 
 
 def test_a_model_of_no_role_has_no_label() -> None:
-    with pytest.raises(ValueError, match="a role is one of"):
+    with pytest.raises(ValueError, match="a role must be one of"):
         image_labels([("vocals", ModelSpec(name="lite"))])
 
 
