@@ -28,6 +28,13 @@ def test_readme_is_a_page_and_not_a_book() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
+def test_pages_name_the_versions_of_python_that_can_be_installed() -> None:
+    setup = (ROOT / "setup.py").read_text()
+    ((first, after),) = re.findall(r'python_requires=">=3\.(\d+),<3\.(\d+)"', setup)
+    for name in ("README.md", "CONTRIBUTING.md", "docs/quickstart.md"):
+        assert f"Python 3.{first} to 3.{int(after) - 1}" in (ROOT / name).read_text(), name
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_page_begins_with_a_title_and_says_what_it_is_for(path: Path) -> None:
     title, _, rest = path.read_text().partition("\n")
