@@ -1,7 +1,7 @@
-"""Only the kernels, on all cores: what is left when there is no pipeline round them.
+"""Runs only the kernels of `singsong prepare` on all cores, without the pipeline.
 
 Decodes, separates, resamples and encodes the same clips with the same models, one track per thread,
-and throws the result away. No hash, no filter, no check, no file is written.
+and discards the result: no hashing, no filter, no checks and no output files.
 """
 
 import sys

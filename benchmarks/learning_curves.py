@@ -1,10 +1,10 @@
-"""Trains a small model on all of a dataset and on a few of its clips, and draws both.
+"""Trains a small model on a whole dataset and on a few of its clips, and plots both.
 
     python -m benchmarks.learning_curves MUSIC... --work curves --picture docs/learning_curves.png
 
-MUSIC is prepared first. The model that sees everything must come below the best model without any
-context; the one that sees a few clips must get worse on held-out music as it learns them by heart.
-What is in the folder already is not made again.
+MUSIC is prepared first. The model trained on everything must beat the best model without context;
+the model trained on a few clips must get worse on held-out music as it overfits. Datasets and runs
+that already exist in the folder are reused.
 """
 
 import argparse
@@ -27,7 +27,7 @@ WHAT = {"loss": "all codes", "nll": "coarse acoustic codes"}
 
 
 def draw(path: Path, runs: dict[str, Path], unigram: dict[str, float]) -> None:
-    """Draws what the runs made of what they train on and of held-out music."""
+    """Plots the training and validation loss of each run."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -49,16 +49,18 @@ def draw(path: Path, runs: dict[str, Path], unigram: dict[str, float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("music", nargs="+")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for datasets and runs")
-    parser.add_argument("--parts", type=Path, help="parts of other datasets of the same recipe")
-    parser.add_argument("--picture", type=Path, required=True, help="a PNG file")
+    parser.add_argument("--work", type=Path, required=True, help="folder for datasets and runs")
+    parser.add_argument(
+        "--parts", type=Path, help="folder of parts of datasets with the same recipe, to reuse"
+    )
+    parser.add_argument("--picture", type=Path, required=True, help="PNG file to write")
     parser.add_argument("--clip-seconds", type=float, default=2.0)
-    parser.add_argument("--few", type=int, default=32, help="clips of the model that sees few")
+    parser.add_argument("--few", type=int, default=32, help="number of clips for the second model")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--few-steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--warmup-steps", type=int, default=400)
-    parser.add_argument("--at-once", type=int, default=2, help="runs side by side")
+    parser.add_argument("--at-once", type=int, default=2, help="number of runs in parallel")
     args = parser.parse_args()
     dataset = args.work / "dataset"
     singsong(

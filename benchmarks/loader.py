@@ -3,11 +3,11 @@
     python -m benchmarks.loader
     python -m benchmarks.loader --rounds 1
 
-All deliver the same batches of 32: int64 tokens, noisy S-SA, shuffled, on the CPU. The records are
-written by the shard writer of `singsong prepare` and then converted to the format of each peer,
-with only the three columns that the batches need. Each measurement is a process of its own, and a
-peer runs in an environment of its own, made once in `build/loader_peers`. The time of an epoch runs
-from the start of the loader to the last batch. Files are read once before, into the page cache.
+All deliver the same batches of 32: int64 tokens, noisy S-SA, shuffled, on the CPU. The shard writer
+of `singsong prepare` writes the records, which are then converted to the format of each peer, with
+only the three columns that the batches need. Each measurement runs in a separate process, and each
+peer in a separate environment, which is created once in `build/loader_peers`. An epoch is timed
+from the start of the loader to the last batch. Files are read into the page cache beforehand.
 """
 
 import argparse
@@ -45,7 +45,7 @@ WORKERS = (0, 2)
 
 @dataclass
 class Measured:
-    """What was measured of one loader, a list entry per round."""
+    """Measurements of one loader, with a list entry per round."""
 
     epochs: dict[int, list[dict[str, float]]] = field(
         default_factory=lambda: {workers: [] for workers in WORKERS}
@@ -61,13 +61,13 @@ class Measured:
 
 
 def python_of(peer: str) -> str:
-    """Returns the interpreter of a peer; its environment is made if it is not there."""
+    """Returns the interpreter of a peer, and creates its environment if it is missing."""
     if peer == "ours":
         return sys.executable
     folder = ENVIRONMENTS / peer
     python = folder / "bin" / "python"
     if not (folder / ".ready").exists():
-        print(f"making the environment of {NAMES[peer]}", file=sys.stderr)
+        print(f"creating the environment of {NAMES[peer]}", file=sys.stderr)
         uv = Path(sys.executable).with_name("uv")
         subprocess.run([uv, "venv", "--quiet", "--clear", folder, "-p", sys.executable], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", python, *PACKAGES[peer]]
@@ -77,7 +77,7 @@ def python_of(peer: str) -> str:
 
 
 def measure(peer: str, action: str, data: Path, argument: object) -> tuple[Any, float]:
-    """Returns what a process of its own measured, and the most memory its tree held, in MB."""
+    """Returns what a separate process measured, and the peak memory of its process tree in MB."""
     module = ("-m", "benchmarks.loader_peers.measure")
     command = [python_of(peer), *module, peer, action, str(data), str(argument)]
     warm(data)
@@ -99,7 +99,7 @@ def measure(peer: str, action: str, data: Path, argument: object) -> tuple[Any, 
 
 
 def warm(folder: Path) -> None:
-    """Reads all files, so that each loader finds its own in the page cache."""
+    """Reads all files, so that they are in the page cache."""
     for place, _, names in os.walk(folder, followlinks=True):
         for name in names:
             with Path(place, name).open("rb") as file:
@@ -108,7 +108,7 @@ def warm(folder: Path) -> None:
 
 
 def watch(process: "subprocess.Popen[str]", peak_mb: list[float]) -> None:
-    """Samples the memory of a process and its children: pages that they share count once."""
+    """Samples the memory of a process and its children; shared pages count once."""
     root = psutil.Process(process.pid)
     while process.poll() is None:
         total = 0
@@ -122,7 +122,7 @@ def watch(process: "subprocess.Popen[str]", peak_mb: list[float]) -> None:
 
 
 def compare(peers: list[str], folder: Path, *, clips: int, rounds: int) -> dict[str, Measured]:
-    """Returns what was measured of each loader; they run in turn, so that all see the same load."""
+    """Returns the measurements of each loader; they run in turn, under the same machine load."""
     states = {peer: measure(peer, "state", folder / peer, clips // 2)[0] for peer in peers}
     measured = {peer: Measured() for peer in peers}
     contents = {}

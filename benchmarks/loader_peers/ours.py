@@ -1,4 +1,4 @@
-"""The loader of singsong; its workers are threads."""
+"""The singsong loader, whose workers are threads."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What every loader has to deliver, and the records that peers convert; nothing of singsong."""
+"""The batches that every loader delivers, and the records to convert; imports no singsong."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def pair(record: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def records(dataset: Path) -> Iterator[list[dict[str, np.ndarray]]]:
-    """Yields the records of each shard: only the codes that the pairs need."""
+    """Yields the records of each shard, with only the codes that the pairs need."""
     for path in sorted((dataset / "shards").glob("*.parquet")):
         table = pq.read_table(path, columns=list(CODES))
         columns = {

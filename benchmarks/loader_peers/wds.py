@@ -1,6 +1,6 @@
 """webdataset: tar files of `.npy` members, `WebDataset` and `WebLoader`.
 
-It keeps no state: to go on in the middle of an epoch is to read up to there again.
+It has no saved state: resuming in the middle of an epoch reads up to there again.
 """
 
 import itertools
