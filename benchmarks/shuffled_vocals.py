@@ -3,7 +3,7 @@
     python -m benchmarks.shuffled_vocals --work study
 
 Synthetic songs are prepared. Then, for each seed, one model is trained on the dataset, and one on
-the same records with the vocals of other clips. Both are scored on the true pairs of held-out songs.
+the same records with the vocals of other clips. Both are scored on true pairs of held-out songs.
 Both also accompany further songs of known key and tempo, once from the vocal stem (isolated vocals)
 and once from the vocals that the separator extracts from the mix (separated vocals, as in
 training). Files that already exist in the folder are reused.
