@@ -24,7 +24,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from singsong.generation.sampling import FREE, sample_tokens
+from singsong.models.devices import set_numerics
 from singsong.training.accompaniment_model import AccompanimentModel
+from singsong.training.featurizer import Featurizer
 from singsong.training.presets import ACCOMPANIMENT
 from singsong.training.processes import joined_processes
 from singsong.training.t5_layers import evaluation_mode
@@ -66,9 +68,12 @@ class TrainingBenchmark:
         self.trainer = trainer
         self.batches: Any = iter(trainer.data)
         self.batch = next(self.batches)
-        self.flops = training_flops(trainer.stage, trainer.model.config)
+        source, target = trainer.data.featurizer.lengths.values()
+        self.flops = training_flops(
+            trainer.architecture, trainer.model.config, source=source, target=target
+        )
         self.peak = peak_flops(trainer.processes.device, trainer.dtype, 1)
-        self.tokens = sum(trainer.stage.lengths)
+        self.tokens = source + target
 
     def updates_per_s(self, size: int) -> float | None:
         """Returns updates per second with this batch size, or None if it does not fit."""
@@ -134,21 +139,21 @@ def measure_compiled(config: TrainConfig, size: int) -> None:
 
 
 @torch.no_grad()
-def draw_window(model: Any, stage: Any, ranges: Any, batch: int) -> torch.Tensor:
-    given, drawn = stage.lengths
+def draw_window(model: Any, featurizer: Featurizer, batch: int) -> torch.Tensor:
+    given, drawn = featurizer.lengths.values()
     source = torch.randint(2, 1000, (batch, given), device="cuda")
     return sample_tokens(
         model,
         forced=torch.full((batch, drawn), FREE, device="cuda"),
-        ranges=ranges,
+        ranges=featurizer.target_tokens.ranges,
         uniforms=torch.from_numpy(np.random.default_rng(0).random((batch, drawn))),
         temperature=0.85,
         encoded=model.encoder(input_ids=source).last_hidden_state,
     )
 
 
-def generate_as_transformers(model: AccompanimentModel, stage: Any, batch: int) -> torch.Tensor:
-    source = torch.randint(2, 1000, (batch, stage.lengths[0]), device="cuda")
+def generate_as_transformers(model: AccompanimentModel, given: int, batch: int) -> torch.Tensor:
+    source = torch.randint(2, 1000, (batch, given), device="cuda")
     tokens: torch.Tensor = model.generate(
         input_ids=source,
         decoder_start_token_id=SOS,
@@ -165,18 +170,17 @@ def measure_generation(config: TrainConfig, sizes: list[int]) -> None:
     """Prints the table of generation speeds."""
     print("\n| batch | tokens/s | transformers' generate | ratio |\n|---|---|---|---|")
     with new_trainer(config) as trainer, evaluation_mode(trainer.model):
-        stage, ranges = trainer.stage, trainer.data.featurizer.target_tokens.ranges
+        featurizer, model = trainer.data.featurizer, trainer.model
+        given, drawn = featurizer.lengths.values()
         for batch in sizes:
             ours = (
-                batch
-                * len(ranges)
-                / seconds(lambda batch=batch: draw_window(trainer.model, stage, ranges, batch))
+                batch * drawn / seconds(lambda batch=batch: draw_window(model, featurizer, batch))
             )
-            generate_as_transformers(trainer.model, stage, 1)
+            generate_as_transformers(model, given, 1)
             theirs = (
                 batch
                 * PEER_TOKENS
-                / seconds(lambda batch=batch: generate_as_transformers(trainer.model, stage, batch))
+                / seconds(lambda batch=batch: generate_as_transformers(model, given, batch))
             )
             print(f"| {batch} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f}x |", flush=True)
 
@@ -190,9 +194,10 @@ def main() -> None:
     args = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a CUDA device")
+    set_numerics()
     largest = max(args.batch_sizes)
     config = TrainConfig(
-        stage="accompaniment",
+        kind="accompaniment",
         data=args.data,
         output="",
         preset=args.preset,

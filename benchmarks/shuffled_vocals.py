@@ -43,10 +43,10 @@ from singsong.schemas.names import MANIFEST_NAME
 from singsong.schemas.recipe import ModelSpec
 from singsong.synth.score import PITCH_NAMES, Key
 from singsong.synth.song import STEMS
+from singsong.training.accompaniment_model import target_logits
 from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.losses import token_losses
 from singsong.training.presets import ACCOMPANIMENT
-from singsong.training.stages import stage_of
 from singsong.training.t5_layers import evaluation_mode
 
 KINDS = ("true vocals", "shuffled vocals")
@@ -118,13 +118,14 @@ def held_out_nats(accompanist: Accompanist, dataset: Path) -> list[float]:
     model = accompanist.model
     reading = LoaderConfig(batch_size=32, split=VALIDATION, shuffle=False, epochs=1)
     data = ShardDataset(str(dataset), default_view(), reading)
-    stage = stage_of(data.featurizer)
     parts = []
     with torch.inference_mode(), evaluation_mode(model):
         for batch in data:
-            source, target = (part.to(model.device) for part in stage.split(batch))
-            _, nats = token_losses(stage.target_logits(model, source, target), target, z_loss=0.0)
-            parts.append((nats, target >= stage.first_scored))
+            source, target = (
+                batch[name].to(model.device) for name in ("input_tokens", "target_tokens")
+            )
+            _, nats = token_losses(target_logits(model, source, target), target, z_loss=0.0)
+            parts.append((nats, target >= data.featurizer.first_scored))
     nats, coarse = (torch.cat(part) for part in zip(*parts, strict=True))
     return [float(x.mean()) for x in (nats, nats[~coarse], nats[coarse])]
 

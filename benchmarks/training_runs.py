@@ -22,6 +22,7 @@ from singsong.dataset.manifest import ShardEntry, commit_manifest, read_manifest
 from singsong.schemas.records import ROWS_PER_GROUP
 from singsong.storage import sha256_of
 from singsong.training.featurization import Featurization
+from singsong.training.featurizer import featurizer_of
 from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.train_config import TrainConfig
 
@@ -116,13 +117,15 @@ def unigram_nats(dataset: Path, view: Featurization) -> dict[str, float]:
         targets, `nll` for the coarse ones, `semantic` for the others.
     """
     train, held_out = (_targets(dataset, view, split) for split in (TRAIN, VALIDATION))
-    sequence = view.of(open_dataset(str(dataset))).target_tokens
+    featurizer = featurizer_of(view, open_dataset(str(dataset)))
+    sequence = featurizer.target_tokens
     nats = np.empty(held_out.shape)
     for first, last in {tuple(pair) for pair in sequence.ranges.tolist()}:
         here = np.all(sequence.ranges == (first, last), axis=1)
         counts = 1 + np.bincount(train[:, here].ravel() - first, minlength=last - first)
         nats[:, here] = -np.log(counts / counts.sum())[held_out[:, here] - first]
-    semantic, coarse = np.split(nats, [sequence.semantic_length], axis=1)
+    is_coarse = sequence.ranges[:, 0] >= featurizer.first_scored
+    semantic, coarse = nats[:, ~is_coarse], nats[:, is_coarse]
     return {
         "loss": float(nats.mean()),
         "semantic": float(semantic.mean()),

@@ -97,10 +97,10 @@ COMMANDS: Mapping[str, Command] = {
         ("demo", "commands.demo", "try everything on a small corpus, in the folder `demo`"),
         ("prepare", "pipelines.prepare", "turn music into a versioned dataset of codes"),
         ("retry", "pipelines.retry", "run the failed inputs of a dataset again"),
-        ("dataset", "commands.dataset_arguments", "show, verify or preview a dataset"),
-        ("listen", "commands.listen_arguments", "make a page to hear the codes of a dataset"),
+        ("dataset", "commands.dataset", "show, verify or preview a dataset"),
+        ("listen", "commands.listen", "make a page to hear the codes of a dataset"),
         ("fit", "pipelines.fit", "fit the codebooks of the lite models or of a semantic encoder"),
-        ("train", "commands.train_arguments", "train a model on a dataset"),
+        ("train", "commands.train", "train a model on a dataset"),
         ("accompany", "pipelines.accompany", "accompany a singer with a trained model"),
         (
             "demo-songs",

@@ -1,106 +1,66 @@
-"""The actions of `singsong dataset`. The flags are in `dataset_arguments`."""
+"""Shows, verifies and previews a dataset.
+
+singsong dataset show dataset
+singsong dataset verify dataset
+singsong dataset versions dataset
+singsong dataset preview dataset --min-instrumental-db -30
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 
-from tqdm import tqdm
-
-from singsong import storage
-from singsong.dataset.handle import open_dataset
-from singsong.dataset.parts import preview_part
-from singsong.dataset.summary import describe
-from singsong.dataset.verify import verify_dataset
-from singsong.dataset.versions import version_names
-from singsong.schemas.outcomes import TrackStatus
+from singsong.pipelines.places import check_dataset
 from singsong.schemas.recipe import LoudnessFilter
 
-_BROKEN_EXIT_CODE = 1
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands of `singsong dataset`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("show", "print what it holds, and what failed"),
+        ("verify", "read every file again and check its hash"),
+        ("versions", "list the versions that can be read"),
+        ("preview", "count what another loudness filter would keep, without encoding"),
+    ):
+        action = actions.add_parser(
+            name,
+            help=text,
+            description=text,
+            allow_abbrev=False,
+            formatter_class=parser.formatter_class,
+        )
+        action.add_argument("dataset", metavar="DATASET", help="folder or URL")
+        if name != "versions":
+            action.add_argument("--version", help="the first 12 digits of a version's digest")
+        if name == "preview":
+            _add_filter_arguments(action)
 
 
-def show(args: argparse.Namespace) -> int:
-    """Prints what a dataset holds, and each failure.
-
-    Raises:
-        DatasetError: There is no dataset.
-    """
-    dataset = open_dataset(args.dataset, args.version)
-    manifest = dataset.manifest
-    print(f"dataset {manifest.dataset_digest}")
-    print("\n".join(describe(dataset)))
-    for role, digest in sorted(manifest.weights.items()):
-        print(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}")
-    for failure in dataset.failures:
-        clip = "" if failure.clip_index is None else f" clip {failure.clip_index}"
-        print(f"{failure.reason}: {failure.uri}{clip}: {failure.message}")
-    return 0
-
-
-def verify(args: argparse.Namespace) -> int:
-    """Checks every file of a dataset, prints each problem and returns the exit code.
-
-    Raises:
-        DatasetError: There is no dataset.
-    """
-    dataset = open_dataset(args.dataset, args.version)
-    files = len(dataset.shards) + len(dataset.manifest.tables)
-    with tqdm(total=files, unit="file", desc="verify", disable=None) as bar:
-        problems = list(verify_dataset(dataset, on_file=bar.update))
-    for problem in problems:
-        print(problem)
-    if problems:
-        print(f"{len(problems)} problems in {args.dataset}")
-        return _BROKEN_EXIT_CODE
-    rows = sum(shard.rows for shard in dataset.shards)
-    digest = dataset.manifest.dataset_digest
-    print(f"dataset {digest[:12]} is whole: {files} files, {rows} records")
-    return 0
-
-
-def versions(args: argparse.Namespace) -> int:
-    """Prints a line for each version of a dataset, the newest marked.
-
-    Raises:
-        DatasetError: There is no dataset.
-    """
-    newest = open_dataset(args.dataset).manifest.dataset_digest
-    for name in version_names(args.dataset):
-        version = open_dataset(args.dataset, name)
-        digest = version.manifest.dataset_digest
-        mark = "*" if digest == newest else " "
-        clips = version.manifest.counts.clips.kept
-        print(f"{mark} {digest[:12]}  {clips} clips, {len(version.shards)} files")
-    return 0
-
-
-def preview(args: argparse.Namespace) -> int:
-    """Prints how many clips a filter would keep and drop.
-
-    Raises:
-        DatasetError: There is no dataset.
-        ValueError: The dataset has no vocals to decide on.
-    """
-    dataset = open_dataset(args.dataset, args.version)
-    if dataset.recipe.encode.separator is None:
-        raise ValueError("the dataset was made without separation: there is nothing to filter by")
-    wanted = LoudnessFilter(
-        min_instrumental_db=args.min_instrumental_db,
-        max_vocals_above_db=args.max_vocals_above_db,
+def _add_filter_arguments(parser: argparse.ArgumentParser) -> None:
+    thresholds = LoudnessFilter()
+    parser.add_argument(
+        "--min-instrumental-db",
+        type=float,
+        default=thresholds.min_instrumental_db,
+        help="drop clips whose instrumental has a lower peak RMS than this, dBFS",
     )
-    outcomes, without_codes = Counter[str](), 0
-    for track in dataset.tracks:
-        if track.status == TrackStatus.ENCODED:
-            part = preview_part(storage.join(dataset.parts, track.part), wanted)
-            outcomes["kept"] += part.kept
-            outcomes.update({f"dropped: {reason}": n for reason, n in part.dropped.items()})
-            outcomes.update({f"failed: {reason}": n for reason, n in part.failed.items()})
-            without_codes += part.without_codes
-    for outcome, clips in sorted(outcomes.items()):
-        if clips:
-            print(f"{outcome:<28}{clips:>10}")
-    print(f"{'of those kept, no codes yet':<28}{without_codes:>10}")
-    return 0
+    parser.add_argument(
+        "--max-vocals-above-db",
+        type=float,
+        default=thresholds.max_vocals_above_db,
+        help="drop clips whose vocals are louder than the instrumental by more than this, dB",
+    )
 
 
-ACTIONS = {"show": show, "verify": verify, "versions": versions, "preview": preview}
+def run(args: argparse.Namespace) -> int:
+    """Runs `singsong dataset` and returns its exit code.
+
+    Raises:
+        ValueError: There is no dataset, or it has no vocals to filter by.
+        DatasetError: It cannot be read.
+    """
+    check_dataset(args.dataset)
+    from singsong.commands.dataset_actions import ACTIONS
+
+    return ACTIONS[args.action](args)

@@ -1,23 +1,28 @@
-"""Draws a sequence token by token, each from its own range of the vocabulary."""
+"""Draws a sequence token by token, each from its own range of the vocabulary.
+
+A run of forced tokens is read at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
+from transformers import Cache
 
 from singsong.schemas.arrays import TokenArray
+from singsong.training.architectures import Model
+from singsong.training.t5_layers import SingsongStack
 from singsong.training.vocabulary import SOS
 
 FREE = -1
-"""Stands in a forced sequence where a token is to be drawn."""
+"""Marks the positions of a forced sequence where a token is drawn."""
 
 
 @torch.no_grad()
 def sample_tokens(
-    model: Any,
+    model: Model,
     *,
     forced: torch.Tensor,
     ranges: TokenArray,
@@ -27,39 +32,27 @@ def sample_tokens(
     cached: bool = True,
     on_token: Callable[[], None] | None = None,
 ) -> torch.Tensor:
-    """Returns sequences drawn from a model, the forced tokens verbatim.
-
-    A run of forced tokens is read at once. Same arguments, same tokens: what is random is in
-    `uniforms`, one number for each position.
+    """Returns int64 [batch, positions] drawn from a model, the forced tokens verbatim.
 
     Args:
-        model: An `AccompanimentModel` or a `FineModel`, in evaluation mode.
-        forced: int64 [batch, positions], on the model's device; `FREE` in the same columns of all
-            rows.
-        ranges: int64 [positions, 2], as a vocabulary gives them.
-        uniforms: float64 [batch, positions] in [0, 1).
-        temperature: The logits are divided by it; 0 takes the most likely token.
-        encoded: float [batch, source positions, width] of the encoder, if there is one.
-        cached: Whether keys and values are kept. Without, each step reads everything again.
+        model: The model, in evaluation mode.
+        forced: int64 [batch, positions], on any device; `FREE` in the same columns of all rows.
+        ranges: int64 [positions, 2], see `Vocabulary.ranges`.
+        uniforms: float64 [batch, positions] in [0, 1): all the randomness.
+        temperature: Divides the logits; 0 takes the most likely token.
+        encoded: Output of the encoder, float [batch, source positions, width]; None without one.
+        cached: Whether keys and values are cached. If not, each step reads the whole sequence.
         on_token: Called after each position that is drawn.
-
-    Returns:
-        int64 [batch, positions].
 
     Raises:
         ValueError: The temperature is negative, or rows are free at different positions.
 
     Paper: 3.3: no token outside the range of its position can be drawn; no top-k.
     """
-    if temperature < 0:
-        raise ValueError(f"temperature must not be negative, found {temperature}")
-    free = forced == FREE
-    if not torch.equal(free, free[:1].expand_as(free)):
-        raise ValueError("forced tokens must stand at the same positions in all rows")
-    tokens = nn.functional.pad(forced, (1, 0), value=SOS)
-    uniforms = uniforms.to(forced.device)
+    tokens = nn.functional.pad(forced, (1, 0), value=SOS).to(model.lm_head.weight.device)
+    uniforms = uniforms.to(tokens.device)
     reader = _Reader(model.decoder, encoded=encoded, cached=cached)
-    for position in free[0].nonzero()[:, 0].tolist():
+    for position in _free_positions(forced, temperature):
         hidden = reader.read_to(tokens[:, : position + 1])
         first, end = ranges[position].tolist()
         logits = nn.functional.linear(hidden.float(), model.lm_head.weight[first:end].float())
@@ -69,13 +62,23 @@ def sample_tokens(
     return tokens[:, 1:]
 
 
+def _free_positions(forced: torch.Tensor, temperature: float) -> list[int]:
+    if temperature < 0:
+        raise ValueError(f"temperature must not be negative, found {temperature}")
+    free = forced == FREE
+    if not torch.equal(free, free[:1].expand_as(free)):
+        raise ValueError("forced tokens must stand at the same positions in all rows")
+    positions: list[int] = free[0].nonzero()[:, 0].tolist()
+    return positions
+
+
 def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float) -> torch.Tensor:
     """Returns an index for each row of logits, by inverting the distribution.
 
     Args:
         logits: float [batch, choices].
         uniforms: float64 [batch] in [0, 1), on the device of the logits.
-        temperature: The logits are divided by it; 0 takes the largest.
+        temperature: Divides the logits; 0 takes the largest.
 
     Returns:
         int64 [batch].
@@ -95,17 +98,19 @@ def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float) -> to
 
 
 class _Reader:
-    """Has a decoder read a sequence piece by piece."""
+    """Feeds a sequence to a decoder piece by piece."""
 
-    def __init__(self, decoder: Any, *, encoded: torch.Tensor | None, cached: bool) -> None:
+    def __init__(
+        self, decoder: SingsongStack, *, encoded: torch.Tensor | None, cached: bool
+    ) -> None:
         self._decoder = decoder
         self._encoded = encoded
         self._cached = cached
-        self._cache: Any = None
+        self._cache: Cache | None = None
         self._read = 0
 
     def read_to(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Returns the state after the last of the tokens, which go on from those of the last call.
+        """Returns the state after the last token; the tokens extend those of the previous call.
 
         Args:
             tokens: int64 [batch, positions], from the first position.

@@ -11,6 +11,7 @@ import torch
 
 from singsong.schemas.arrays import TokenArray
 from singsong.schemas.geometry import clip_samples
+from singsong.training.featurization import Featurization
 from singsong.training.provenance import Provenance
 from singsong.training.vocabulary import Vocabulary
 
@@ -20,10 +21,10 @@ class WindowLayout:
     """The frames of a window of the instrumental, and how far apart windows start.
 
     Attributes:
-        semantic_frames: Semantic codes of a window; 0 where the model writes none.
-        semantic_hop: Semantic codes from the start of a window to that of the next.
-        coarse_frames: Acoustic frames of a window.
-        coarse_hop: Acoustic frames from the start of a window to that of the next.
+        semantic_frames: Semantic codes in a window; 0 where the model writes none.
+        semantic_hop: Semantic codes from the start of a window to the start of the next.
+        coarse_frames: Acoustic frames in a window.
+        coarse_hop: Acoustic frames from the start of a window to the start of the next.
 
     Raises:
         ValueError: A hop is longer than its window, or not positive.
@@ -52,14 +53,14 @@ class WindowLayout:
     def overlapping(
         cls, *, semantic_frames: int, coarse_frames: int, hop_fraction: float = 0.5
     ) -> WindowLayout:
-        """Returns the layout whose windows start a part of their length apart.
+        """Returns the layout whose windows start a fraction of their length apart.
 
         The hop is rounded down, by up to a tenth, to whole frames of both kinds of codes. Where
-        there is no such hop, that of semantic codes, which only prompt the next window, is up to
-        half a frame off.
+        no such hop exists, the hop of the semantic codes, which only prompt the next window, is up
+        to half a frame off.
 
         Raises:
-            ValueError: The part is not in (0, 1], or less than a frame.
+            ValueError: The fraction is not in (0, 1], or less than a frame.
 
         >>> WindowLayout.overlapping(semantic_frames=250, coarse_frames=500).coarse_hop
         250
@@ -87,16 +88,16 @@ class WindowLayout:
         )
 
     def frames(self, windows: int) -> int:
-        """Returns the coarse frames that so many windows reach over."""
+        """Returns the number of coarse frames that a number of windows covers."""
         return self.coarse_frames + (windows - 1) * self.coarse_hop
 
     def free_tokens(self, windows: int, *, codebooks: int) -> int:
-        """Returns how many tokens of so many windows are drawn, and not forced."""
+        """Returns the number of tokens of some windows that are drawn, not forced."""
         semantic = self.semantic_frames + (windows - 1) * self.semantic_hop
         return semantic + self.frames(windows) * codebooks
 
 
-def window_layout(provenance: Provenance, hop_fraction: float = 0.5) -> WindowLayout:
+def window_layout(provenance: Provenance[Featurization], hop_fraction: float = 0.5) -> WindowLayout:
     """Returns the frames of a window of the instrumental, as long as a training clip.
 
     Raises:
@@ -104,9 +105,9 @@ def window_layout(provenance: Provenance, hop_fraction: float = 0.5) -> WindowLa
     """
     frames = {
         kind: shape.frames(clip_samples(provenance.clip_seconds, shape.sample_rate_hz))
-        for kind, shape in vars(provenance.shapes).items()
+        for kind, shape in vars(provenance.geometry).items()
     }
-    writes_semantic = "S" in provenance.featurization.target_kinds
+    writes_semantic = "S" in provenance.view.target_kinds
     return WindowLayout.overlapping(
         semantic_frames=frames["semantic"] if writes_semantic else 0,
         coarse_frames=frames["acoustic"],
@@ -128,7 +129,7 @@ class InstrumentalCodes:
 
 
 def window_starts(length: int, *, window: int, hop: int) -> list[int]:
-    """Returns where windows start that cover a length; the last one may reach past its end.
+    """Returns the starts of windows that cover a length; the last may extend past its end.
 
     Args:
         length: In any unit, such as samples.
@@ -155,12 +156,12 @@ def window_starts(length: int, *, window: int, hop: int) -> list[int]:
 def force_overlap(
     forced: torch.Tensor, before: torch.Tensor, *, layout: WindowLayout, codebooks: int
 ) -> None:
-    """Writes the end of a window to the start of the next: a semantic run and a coarse run.
+    """Copies the end of a window to the start of the next: a semantic run and a coarse run.
 
     Args:
-        forced: int64 [batch, positions] to write to.
+        forced: int64 [batch, positions], written to.
         before: int64 [batch, positions] of the window before.
-        layout: Frames of a window and of a hop.
+        layout: Frames in a window and in a hop.
         codebooks: Number of coarse codebooks.
 
     Paper: 6, with the target of 3.3: positions 0 to 124 and 250 to 1249.
@@ -181,7 +182,7 @@ def join_windows(
     Args:
         windows: One int64 [batch, positions] a window.
         vocabulary: Of the tokens.
-        layout: Frames of a window and of a hop.
+        layout: Frames in a window and in a hop.
 
     Raises:
         ValueError: A token is outside the range of its position.

@@ -1,4 +1,4 @@
-"""What the accompaniment model reads of a singer: codes of windows, with the noise of training."""
+"""Windows of vocals as the accompaniment model reads them: codes, with the noise of training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from singsong.generation.song_windows import WindowLayout, window_layout, window
 from singsong.models.protocols import AcousticCodec, SemanticEncoder
 from singsong.schemas.arrays import FloatArray, TokenArray
 from singsong.schemas.geometry import clip_samples
+from singsong.training.featurization import Featurization
 from singsong.training.provenance import Provenance
 
 _TICKS_HZ = 1000
-"""What windows are counted in; the sample rates of codec, encoder and vocals differ."""
+"""The unit windows are counted in; the sample rates of codec, encoder and vocals differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class VocalWindows:
     Paper: 6: windows of 10 s, 5 s apart.
     """
 
-    provenance: Provenance
+    provenance: Provenance[Featurization]
     acoustic: AcousticCodec
     semantic: SemanticEncoder
 
@@ -42,11 +43,11 @@ class VocalWindows:
 
     @property
     def hop_seconds(self) -> float:
-        """How far apart windows start: about half their length, in whole frames."""
+        """Time between the starts of windows: about half their length, in whole frames."""
         return self.layout.coarse_hop / self.acoustic.geometry.frame_rate_hz
 
     def count(self, samples: int, *, sample_rate_hz: int) -> int:
-        """Returns how many windows vocals have."""
+        """Returns the number of windows that cover vocals of a length."""
         lengths = (samples / sample_rate_hz, self.provenance.clip_seconds, self.hop_seconds)
         length, window, hop = (round(seconds * _TICKS_HZ) for seconds in lengths)
         return len(window_starts(max(1, length), window=window, hop=hop))
@@ -61,7 +62,7 @@ class VocalWindows:
         Raises:
             ValueError: The vocals are not [samples], empty or not finite.
 
-        Paper: 3.4: the noise of training is added.
+        Paper: 3.4 and 4.5: the noise of training is added at inference, too.
         """
         _check(vocals)
         key = hashlib.sha256(vocals.tobytes()).hexdigest()
@@ -83,14 +84,14 @@ class VocalWindows:
         padded = np.zeros(hop * (windows - 1) + size, np.float32)
         audio = resample(vocals, from_hz=from_hz, to_hz=to_hz)[: len(padded)]
         padded[: len(audio)] = audio
-        encode = self.provenance.recipe["encode"]
-        sigma = encode["noise_sigma"] if self.provenance.view["noisy"] else 0.0
+        encode = self.provenance.recipe.encode
+        sigma = encode.noise_sigma if self.provenance.view.noisy else 0.0
         return np.stack(
             [
                 add_noise(
                     padded[index * hop : index * hop + size],
                     sigma=sigma,
-                    seed=encode["noise_seed"],
+                    seed=encode.noise_seed,
                     clip_id=f"{key} window {index}",
                 )
                 for index in range(windows)

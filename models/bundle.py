@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
+from singsong.models.devices import set_numerics
 from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
 from singsong.models.registry import load_acoustic, load_semantic, load_separator
 from singsong.schemas.recipe import EncodeRecipe
@@ -51,10 +52,13 @@ class _Where(TypedDict):
 def load_models(recipe: EncodeRecipe) -> Models:
     """Returns the models of a recipe; the second call in a process returns the same ones.
 
+    Calls `set_numerics`, since codes may depend neither on the process nor on what ran before.
+
     Raises:
         ValueError: A model is unknown, its weights are missing or unsafe, the machine lacks the
             device, or the separator's sample rate is not that of the recipe's clips.
     """
+    set_numerics()
     where = _Where(device=recipe.device, dtype=recipe.dtype, batch_clips=recipe.batch_clips)
     separator = load_separator(recipe.separator, **where) if recipe.separator else None
     if separator is not None and separator.sample_rate_hz != recipe.mix_rate_hz:

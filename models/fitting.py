@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from singsong.models.devices import set_numerics
 from singsong.models.kmeans import fit_kmeans
 from singsong.models.lite import fitting as lite_fitting
 from singsong.models.registry import load_ssl_features
@@ -63,7 +64,8 @@ def load_fitter(kind: str, encoder: ModelSpec | None, *, device: str) -> Fitter:
 
 def _ssl_fitter(kind: str, encoder: ModelSpec, *, device: str) -> Fitter:
     if kind != "semantic":
-        raise ValueError(f"an encoder has only semantic codes, found {kind!r}")
+        raise ValueError(f"an encoder has semantic codes only, found {kind!r}")
+    set_numerics()
     features = load_ssl_features(encoder, device=device, dtype="float32", batch_clips=1)
     return Fitter(
         sample_rate_hz=features.sample_rate_hz,

@@ -70,8 +70,6 @@ class DemucsSeparator:
         self.weights_sha256 = self._digest()
         for model, _ in self._models:
             model.to(self._device)
-        # On a CPU the fused attention of torch takes 1.15 times as long as its parts do.
-        torch.backends.mha.set_fastpath_enabled(False)
 
     def separate_vocals(self, mix: FloatArray) -> FloatArray:
         """Returns the vocals of each clip.

@@ -69,6 +69,8 @@ def load_model(
 ) -> Separator | AcousticCodec | SemanticEncoder:
     """Returns the model that a spec names; the second call in a process returns the same one.
 
+    Calls `singsong.models.devices.set_numerics`, since codes may not depend on the process.
+
     Args:
         role: "separator", "acoustic" or "semantic".
         spec: Name, source and options, as the command line takes them:
@@ -90,9 +92,12 @@ def load_model(
         raise ValueError(f"role must be one of {MODEL_ROLES}, found {role!r}")
     if isinstance(spec, str):
         spec = ModelSpec.parse(spec)
+    from singsong.models.devices import set_numerics
+
     model: Separator | AcousticCodec | SemanticEncoder = _load(
         role, spec, device=device, dtype=dtype, batch_clips=batch_clips
     )
+    set_numerics()
     return model
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from singsong import storage
 from singsong.audio.clips import ClipCutter
 from singsong.audio.decode import stream_mono
+from singsong.models.devices import set_numerics
 from singsong.models.lite.acoustic import LiteAcousticCodec
 from singsong.models.lite.quality import (
     AcousticFigures,
@@ -52,6 +53,7 @@ def measure(fit: FitConfig, files: Sequence[str]) -> AcousticFigures | SemanticF
         spec = fit.encoder or ModelSpec(name="lite", source=fitted)
         if fit.encoder is not None:
             spec = replace(spec, options=tuple(sorted([*spec.options, ("codebook", fitted)])))
+        set_numerics()
         encoder = load_semantic(spec, device=fit.device, dtype="float32", batch_clips=1)
         return measure_semantic(encoder, clips)
 

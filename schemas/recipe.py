@@ -164,7 +164,7 @@ class EncodeRecipe:
     Raises:
         ValueError: A field is outside its range.
 
-    Paper: 3.4, 4.1 and 4.2; `PRETRAINING` is the 30 s branch.
+    Paper: 3.4, 4.1 and 4.2; the training branch.
     """
 
     clip_seconds: float = 10.0

@@ -36,7 +36,8 @@ def filesystem(url: str) -> tuple[Any, str]:
         # fsspec caches listings, which would hide what other processes write.
         fs = fsspec.filesystem(protocol, version_aware=False, use_listings_cache=False)
     except ImportError as error:
-        extra = ": pip install 'singsong[s3]'" if protocol.startswith("s3") else ""
+        extras = {"gs": "gcp", "gcs": "gcp", "s3": "s3", "s3a": "s3"}
+        extra = f": pip install 'singsong[{extras[protocol]}]'" if protocol in extras else ""
         raise ValueError(f"{url} needs a package that is not installed{extra} ({error})") from error
     return fs, fs._strip_protocol(url)
 

@@ -20,7 +20,7 @@ class AccompanimentConfig(T5Config):
 
     Attributes:
         relative_positions: T5's relative positions instead of fixed sinusoids.
-        data: What the model was trained on, as `singsong.training.provenance` describes it.
+        data: What the model was trained on: `Provenance.to_json`.
 
     Paper: 4.4: T5 v1.1: gated GELU, untied logits, dropout 0.1.
     """
@@ -36,13 +36,13 @@ class AccompanimentConfig(T5Config):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self.scale_decoder_outputs = False  # v1.1; the base class takes it from the tie of logits
+        self.scale_decoder_outputs = False  # as T5 v1.1; the base class derives it from tied logits
 
 
 class AccompanimentModel(T5xInitialised, T5ForConditionalGeneration):
-    """T5 v1.1 with fixed sinusoidal positions and logits of its own.
+    """T5 v1.1 with fixed sinusoidal positions and untied logits.
 
-    `AccompanimentModel.from_pretrained(folder)` opens what a checkpoint holds below `model/`.
+    `AccompanimentModel.from_pretrained(folder)` opens the folder `model/` of a checkpoint.
 
     Paper: 3.3 and 4.4.
     """
@@ -54,7 +54,7 @@ class AccompanimentModel(T5xInitialised, T5ForConditionalGeneration):
     }
 
     def __init__(self, config: AccompanimentConfig) -> None:
-        # Past the constructor of T5ForConditionalGeneration, which would build its own stacks.
+        # Skips the constructor of T5ForConditionalGeneration, which would build its own stacks.
         super(T5ForConditionalGeneration, self).__init__(config)
         self.model_dim = config.d_model
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
@@ -65,7 +65,7 @@ class AccompanimentModel(T5xInitialised, T5ForConditionalGeneration):
 
 
 def target_logits(model: nn.Module, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Returns what the model expects at each position of the target, given those before it.
+    """Returns the logits of each position of the target, given the positions before it.
 
     Args:
         model: An `AccompanimentModel`, or one wrapped for several processes.

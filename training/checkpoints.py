@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole or not at all, whatever happens while one is written.
+"""Checkpoints that exist whole or not at all, whatever happens while one is written.
 
 A run's `checkpoints/` holds a folder for each step that was saved:
 
@@ -7,7 +7,7 @@ A run's `checkpoints/` holds a folder for each step that was saved:
       optimizer.safetensors    state of the optimiser, by parameter
       state.json               step, place in the data, metrics, config of the run
 
-It is written under another name and renamed. What is to be removed is renamed first, too.
+A checkpoint is written under a temporary name and renamed; before removal it is renamed, too.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
 from singsong.models.weights import load_safely
 from singsong.storage import TEMPORARY_PREFIX
@@ -38,21 +38,21 @@ _STEP_NAME = re.compile(r"step-(\d{8})")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint on the disk.
+    """A checkpoint on disk.
 
     Attributes:
         folder: Where it is.
-        step: How many updates the model had.
+        step: Number of updates that the model has had.
         loader: State of the loader: the place in the data.
-        metrics: What was measured at that step; empty if nothing was.
-        config: What the run does, as JSON values.
+        metrics: The metrics measured at that step; empty if none were.
+        config: The config of the run, as JSON values.
     """
 
     folder: Path
     step: int
-    loader: Mapping[str, Any]
+    loader: Mapping[str, str | int | bool]
     metrics: Mapping[str, float]
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
 
     @property
     def model(self) -> Path:
@@ -76,7 +76,7 @@ def list_checkpoints(run: str | Path) -> list[Checkpoint]:
 def best_checkpoint(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | None:
     """Returns the checkpoint with the lowest value of a metric, the earlier of equals, if any.
 
-    What is not finite is no value.
+    Values that are not finite do not count.
     """
     measured = [
         checkpoint
@@ -89,38 +89,33 @@ def best_checkpoint(checkpoints: list[Checkpoint], metric: str) -> Checkpoint | 
 def save_checkpoint(
     run: str | Path,
     *,
-    model: Any,
+    model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
     step: int,
-    loader: Mapping[str, Any],
+    loader: Mapping[str, str | int | bool],
     metrics: Mapping[str, float],
-    config: Mapping[str, Any],
+    config: Mapping[str, object],
 ) -> Checkpoint:
-    """Writes a checkpoint; one of the same step is replaced.
+    """Writes a checkpoint; it replaces one of the same step.
 
     Args:
         run: Folder of the run.
         model: A `transformers` model.
         optimizer: Its optimiser.
-        step: How many updates the model had.
+        step: Number of updates that the model has had.
         loader: State of the loader.
-        metrics: What was measured.
-        config: What the run does, as JSON values.
+        metrics: The metrics measured at that step.
+        config: The config of the run, as JSON values.
 
     Raises:
-        OSError: The disk is full, or cannot be written. Checkpoints that were there remain.
+        OSError: The disk is full or cannot be written. Earlier checkpoints remain.
     """
     folder = Path(run) / CHECKPOINTS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     temporary, final = _temporary(folder), folder / f"step-{step:08d}"
     model.save_pretrained(temporary / MODEL_FOLDER)
     save_file(_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER_NAME)
-    state = {
-        "step": step,
-        "loader": dict(loader),
-        "metrics": dict(metrics),
-        "config": dict(config),
-    }
+    state = {"step": step, "loader": loader, "metrics": metrics, "config": config}
     (temporary / _STATE_NAME).write_text(json.dumps(state, indent=1) + "\n")
     _flush(temporary)
     if final.exists():
@@ -133,15 +128,15 @@ def save_checkpoint(
 def restore_optimizer(
     checkpoint: Checkpoint, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Gives the optimiser of a model the state that was saved.
+    """Restores the saved state of a model's optimiser.
 
     Raises:
-        ValueError: The checkpoint is that of other parameters, or broken.
+        ValueError: The checkpoint belongs to other parameters, or is broken.
     """
     tensors = load_safely(checkpoint.folder / _OPTIMIZER_NAME)
     names = dict(_named(model))
     if unknown := {name.rpartition("/")[0] for name in tensors} ^ set(names):
-        raise ValueError(f"{checkpoint.folder} is of another model: {sorted(unknown)[0]}")
+        raise ValueError(f"{checkpoint.folder} belongs to another model: {sorted(unknown)[0]}")
     for name, tensor in tensors.items():
         parameter, _, key = name.rpartition("/")
         state = optimizer.state[names[parameter]]
@@ -150,18 +145,18 @@ def restore_optimizer(
 
 
 def clean_up(run: str | Path) -> None:
-    """Removes what writing or removing a checkpoint left behind when it was killed."""
+    """Removes what a killed process left behind while it wrote or removed a checkpoint."""
     for path in (Path(run) / CHECKPOINTS_FOLDER).glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(path)
 
 
 def keep_only(run: str | Path, *, last: int, metric: str) -> None:
-    """Removes all checkpoints but the last ones and the best one.
+    """Removes all checkpoints except the last ones and the best one.
 
     Args:
         run: Folder of the run.
         last: How many of the last ones stay.
-        metric: The lowest value of it is the best.
+        metric: The metric whose lowest value is the best.
     """
     checkpoints = list_checkpoints(run)
     best = best_checkpoint(checkpoints, metric)
@@ -173,7 +168,7 @@ def keep_only(run: str | Path, *, last: int, metric: str) -> None:
 def find_model(place: str | Path) -> Path:
     """Returns the folder of a model: the place itself, or the best or else the last of a run.
 
-    The best is so in what the run was told to be best in.
+    The best checkpoint is the one with the lowest `best_metric` of the run's config.
 
     Args:
         place: Folder of a run, of a checkpoint or of a model.
@@ -186,9 +181,9 @@ def find_model(place: str | Path) -> Path:
             return folder
     checkpoints = list_checkpoints(place)
     if not checkpoints:
-        raise ValueError(f"{place} is no model, no checkpoint and no run with checkpoints")
+        raise ValueError(f"{place} is not a model, a checkpoint or a run with checkpoints")
     last = checkpoints[-1]
-    return (best_checkpoint(checkpoints, last.config.get("best_metric", "nll")) or last).model
+    return (best_checkpoint(checkpoints, str(last.config.get("best_metric", "nll"))) or last).model
 
 
 def _read(folder: Path) -> Checkpoint:
@@ -210,7 +205,7 @@ def _optimizer_tensors(
         f"{name}/{key}": torch.as_tensor(value).detach().cpu().contiguous()
         for name, parameter in _named(model)
         for key, value in optimizer.state[parameter].items()
-        if key != "RMS"  # of the parameter, measured anew at each step
+        if key != "RMS"  # of the parameter: computed again at each step
     }
 
 

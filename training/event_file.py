@@ -22,11 +22,11 @@ _VERSION = "brain.Event:2"
 
 
 class ScalarWriter:
-    """Appends scalars to an event file of its own; what is written is on the disk at once.
+    """Appends scalars to a new event file, without a buffer.
 
     Args:
-        folder: Of the run's event files.
-        first_step: TensorBoard is to forget what older files say about this step and later ones.
+        folder: The folder of the run's event files.
+        first_step: TensorBoard discards what older files hold for this step and later ones.
 
     Raises:
         OSError: The folder cannot be written.
@@ -40,7 +40,7 @@ class ScalarWriter:
         self._write(step=first_step, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the values of a step, by their tags."""
+        """Writes the values of a step, by tag."""
         summary = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         self._write(step=step, summary=Summary(value=summary))
 

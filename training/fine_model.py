@@ -20,7 +20,7 @@ class FineConfig(T5Config):
 
     Attributes:
         relative_positions: T5's relative positions instead of fixed sinusoids.
-        data: What the model was trained on, as `singsong.training.provenance` describes it.
+        data: What the model was trained on: `Provenance.to_json`.
 
     Default: 4.4 points to AudioLM, which names relative positions and a plain MLP's size.
     """
@@ -40,9 +40,9 @@ class FineConfig(T5Config):
 class FineModel(T5xInitialised):
     """A decoder-only language model: T5's decoder without cross-attention.
 
-    `FineModel.from_pretrained(folder)` opens what a checkpoint holds below `model/`.
+    `FineModel.from_pretrained(folder)` opens the folder `model/` of a checkpoint.
 
-    Paper: 3.3. Default: the size of AudioLM's stages; logits are not tied to the embedding.
+    Paper: 3.3. Default: the size of AudioLM's models; logits are not tied to the embedding.
     """
 
     config_class = FineConfig
@@ -74,7 +74,7 @@ class FineModel(T5xInitialised):
 
 
 def target_logits(model: nn.Module, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Returns what the model expects at each fine position, given all before it.
+    """Returns the logits of each fine position, given all positions before it.
 
     Args:
         model: A `FineModel`, or one wrapped for several processes.

@@ -1,4 +1,4 @@
-"""Stops a run between two steps when someone asks for it."""
+"""Stops a run between two steps, on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether Ctrl-C was pressed or SIGTERM came.
+    """Yields a function that says whether Ctrl-C was pressed or SIGTERM received.
 
-    The second one has its usual effect. Outside the main thread nothing is caught.
+    A second signal has its usual effect. Outside the main thread, no signal is caught.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -23,7 +23,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def ask(_number: int, _frame: Any) -> None:
+    def ask(_number: int, _frame: FrameType | None) -> None:
         asked.set()
         for number, handler in before.items():
             signal.signal(number, handler)

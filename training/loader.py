@@ -1,11 +1,6 @@
 """Batches of tokens from a dataset, in an order that any number of processes agree on.
 
-    dataset = ShardDataset("gs://bucket/dataset", Featurization(), LoaderConfig(batch_size=32))
-    for batch in dataset:
-        loss = step(batch["input_tokens"], batch["target_tokens"])
-        checkpoint(dataset.state_dict())
-
-The epochs follow each other without a seam: one long sequence of records, each record once per
+The epochs follow each other without a gap: one long sequence of records, each record once per
 epoch. A step takes the next `ranks * batch_size` of them and deals them to the ranks in turn, so
 that all ranks take equally many steps, every batch is full and no record is left out. A state is
 therefore a number of records, and can be resumed with other ranks, batch sizes and workers.
@@ -14,26 +9,27 @@ therefore a number of records, and can be resumed with other ranks, batch sizes 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from singsong.dataset.handle import Dataset, open_dataset
 from singsong.dataset.manifest import DatasetError, ShardEntry
 from singsong.dataset.shard_reader import ShardReader
 from singsong.schemas.recipe import ShardFormat
-from singsong.training.featurization import Features, View
-from singsong.training.order import EpochOrder, IndexArray, Window, row_groups
-from singsong.training.windows import WindowRead
+from singsong.training.buffer_read import Batch, BufferRead, take_batch
+from singsong.training.featurization import View
+from singsong.training.featurizer import Features, featurizer_of
+from singsong.training.order import EpochOrder, IndexArray, ShuffleBuffer, row_groups
 
-Batch = dict[str, torch.Tensor]
+LoaderState: TypeAlias = Mapping[str, str | int | bool]
+"""A place in the order of records, as JSON values."""
 
-_WINDOWS_HELD = 2
+_BUFFERS_HELD = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +39,27 @@ class LoaderConfig:
     Attributes:
         batch_size: Records in a batch of one rank.
         split: The split.
-        seed: Seed of the order; 0 is a seed like any other.
-        shuffle: Whether there is a shuffle; if not, the order is that of the shards.
-        window_groups: Row groups (of 256 records) that are shuffled together; memory holds two
-            such windows.
-        epochs: After how many epochs the batches end; None goes on for ever.
-        rank: Which of the processes that train together this one is.
-        ranks: How many they are.
+        seed: Seed of the order and of the fine model's crops; 0 is a seed like any other.
+        shuffle: Whether the records are shuffled; if not, they come in the order of the shards.
+        buffer_groups: Row groups (of 256 records) in a shuffle buffer; memory holds two buffers.
+        epochs: After how many epochs the batches end; None never ends.
+        rank: Number of this process among those that train together.
+        ranks: How many processes train together.
         threads: Threads that read ahead; 0 reads when a batch is asked for.
         cache: A local folder that keeps remote shards; None reads them again in every epoch.
 
     Raises:
         ValueError: A field is outside its range.
+
+    >>> LoaderConfig(batch_size=32, split="validation", shuffle=False, epochs=1).ranks
+    1
     """
 
     batch_size: int
     split: str = "train"
     seed: int = 0
     shuffle: bool = True
-    window_groups: int = 16
+    buffer_groups: int = 16
     epochs: int | None = None
     rank: int = 0
     ranks: int = 1
@@ -69,7 +67,7 @@ class LoaderConfig:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window_groups", "ranks"):
+        for name in ("batch_size", "buffer_groups", "ranks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if not 0 <= self.rank < self.ranks:
@@ -81,28 +79,34 @@ class LoaderConfig:
 
 
 class ShardDataset(IterableDataset[Batch]):
-    """The batches of one rank: int64 tensors [batch, tokens] by the names of the view's features.
+    """The batches of one rank, as tensors of tokens.
 
-    `row` [batch] says which record of the split each is, in the order of the shards.
+    A batch is a dict of int64 tensors: `input_tokens` and `target_tokens`, [batch, tokens] each,
+    and `row` [batch], the number of each record in the split, counted in the order of the shards.
 
-    Each iteration starts at the first record, or where the state that was loaded was taken. With
-    `epochs` set, the last step deals what is left as evenly as it goes: a last batch may be smaller
-    and, on some ranks, missing. Threads read ahead, so that worker processes are not needed; in a
-    `DataLoader(dataset, batch_size=None, num_workers=n)` the batches and their order are the same,
-    but each worker decodes all row groups.
+        dataset = ShardDataset("gs://bucket/dataset", Featurization(), LoaderConfig(batch_size=32))
+        for batch in dataset:
+            loss = step(batch["input_tokens"], batch["target_tokens"])
+            state = dataset.state_dict()  # load_state_dict(state) continues with the next batch
 
-    A damaged page is never given out. Damage elsewhere in a shard is found by its sha256, in the
-    background, and ends the iteration before the next window.
+    Each iteration starts at the first record, or where the loaded state was taken. With `epochs`
+    set, the last step deals the remaining records as evenly as possible: the last batch may be
+    smaller and, on some ranks, missing. Threads read ahead, so worker processes are not needed; in
+    a `DataLoader(dataset, batch_size=None, num_workers=n)` the batches and their order are the
+    same, but each worker decodes all row groups.
+
+    A damaged page is never returned. Damage elsewhere in a shard is found by its sha256, in the
+    background, and ends the iteration before the next shuffle buffer.
 
     Args:
         dataset: Folder or URL of the dataset.
-        view: What is read of a record.
-        config: Which records, and how.
-        version: The first digits, twelve, of the digest of an older version; None is the newest.
+        view: What is read of a record: a `Featurization`, or `FineCrops`.
+        config: Which records are read, and how.
+        version: The first twelve digits of the digest of an older version; None is the newest.
 
     Raises:
         DatasetError: There is no dataset, or the split holds no records.
-        ValueError: The view does not fit the dataset, or it has no such split.
+        ValueError: The view does not fit the dataset, or the dataset has no such split.
     """
 
     def __init__(
@@ -110,7 +114,7 @@ class ShardDataset(IterableDataset[Batch]):
     ) -> None:
         opened = open_dataset(dataset, version)
         self.manifest = opened.manifest
-        self.featurizer = view.of(opened)
+        self.featurizer = featurizer_of(view, opened, seed=config.seed)
         self.config = config
         self._dataset = dataset
         self._shards = _shards_of(opened, config.split)
@@ -125,24 +129,24 @@ class ShardDataset(IterableDataset[Batch]):
         return self._groups.total
 
     def __len__(self) -> int:
-        """Returns the number of batches that an iteration gives to this rank.
+        """Returns the number of batches that this rank gets in an iteration.
 
         Raises:
-            TypeError: It goes on for ever.
+            TypeError: The iteration never ends.
         """
         if self.config.epochs is None:
-            raise TypeError("batches without `epochs` have no end, and so no length")
+            raise TypeError("batches without `epochs` never end, so they have no length")
         left = self.config.epochs * self.records - self._start
         steps, rest = divmod(left, self._step_records)
         return steps + (rest > self.config.rank)
 
-    def state_dict(self, steps: int | None = None) -> dict[str, Any]:
-        """Returns what `load_state_dict` needs to go on with the next record.
+    def state_dict(self, steps: int | None = None) -> LoaderState:
+        """Returns what `load_state_dict` needs to continue with the next record.
 
         Args:
-            steps: How many batches of the iteration were used. None means all that this object gave
-                out; a `DataLoader` with worker processes reads ahead in copies of it, so that its
-                user has to count.
+            steps: How many batches of the iteration were used. None means all that this object has
+                yielded; a `DataLoader` with worker processes reads ahead in copies of this object,
+                so there the caller has to count.
         """
         used = self._steps if steps is None else steps
         samples = self._start + used * self._step_records
@@ -150,11 +154,11 @@ class ShardDataset(IterableDataset[Batch]):
             samples = min(samples, self.config.epochs * self.records)
         return {"samples": samples, **self._identity}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Lets the next iteration start where a state was taken.
+    def load_state_dict(self, state: LoaderState) -> None:
+        """Makes the next iteration start where a state was taken.
 
         Raises:
-            ValueError: The state is of another dataset or of another order.
+            ValueError: The state belongs to another dataset or to another order.
         """
         different = [
             f"{name} was {state.get(name)!r} and is {value!r}"
@@ -162,10 +166,12 @@ class ShardDataset(IterableDataset[Batch]):
             if state.get(name) != value
         ]
         if different:
-            raise ValueError(f"the state is of another order of records: {'; '.join(different)}")
-        self._start, self._steps = state["samples"], 0
+            raise ValueError(
+                f"the state belongs to another order of records: {'; '.join(different)}"
+            )
+        self._start, self._steps = int(state["samples"]), 0
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         self._steps = 0
         worker = get_worker_info()
         index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -174,14 +180,14 @@ class ShardDataset(IterableDataset[Batch]):
             yield batch
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self) -> LoaderState:
         config = self.config
         return {
             "dataset_digest": self.manifest.dataset_digest,
             "split": config.split,
             "seed": config.seed,
             "shuffle": config.shuffle,
-            "window_groups": config.window_groups,
+            "window_groups": config.buffer_groups,  # the key that saved states have
         }
 
     @property
@@ -191,18 +197,18 @@ class ShardDataset(IterableDataset[Batch]):
     def _batches(self, worker: int, workers: int) -> Iterator[Batch]:
         held: deque[Features] = deque()
         count = 0
-        for rows in self._loaded_windows(worker, workers):
+        for rows in self._loaded_buffers(worker, workers):
             held.append(rows)
             count += len(rows["row"])
             del rows
             while count >= self.config.batch_size:
-                yield _batch(held, self.config.batch_size)
+                yield take_batch(held, self.config.batch_size)
                 count -= self.config.batch_size
         if count:
-            yield _batch(held, count)
+            yield take_batch(held, count)
 
-    def _loaded_windows(self, worker: int, workers: int) -> Iterator[Features]:
-        """Yields the records of this reader, a window at a time; the next one is read ahead."""
+    def _loaded_buffers(self, worker: int, workers: int) -> Iterator[Features]:
+        """Yields the records of this reader, a buffer at a time; the next one is read ahead."""
         threads, fields = self.config.threads, self.featurizer.fields
         reader = ShardReader(
             self._dataset,
@@ -211,20 +217,20 @@ class ShardDataset(IterableDataset[Batch]):
             cache=self.config.cache,
             verified=self._verified,
         )
-        ahead: deque[WindowRead] = deque()
+        ahead: deque[BufferRead] = deque()
         pool = ThreadPoolExecutor(threads) if threads else None
         try:
-            for window in self._windows():
-                read = WindowRead(
-                    window,
-                    self._mine(window, worker, workers),
+            for buffer in self._buffers():
+                read = BufferRead(
+                    buffer,
+                    self._mine(buffer, worker, workers),
                     groups=self._groups,
                     reader=reader,
                     featurizer=self.featurizer,
                     pool=pool,
                 )
                 ahead.append(read)
-                if len(ahead) == _WINDOWS_HELD:
+                if len(ahead) == _BUFFERS_HELD:
                     yield _then_checked(ahead[0], reader)
                     reader.check(ahead.popleft().shards)
                     reader.keep(shard for read in ahead for shard in read.shards)
@@ -236,7 +242,7 @@ class ShardDataset(IterableDataset[Batch]):
                 pool.shutdown(cancel_futures=True)
             reader.close()
 
-    def _windows(self) -> Iterator[Window]:
+    def _buffers(self) -> Iterator[ShuffleBuffer]:
         config = self.config
         epoch, position = divmod(self._start, self.records)
         while config.epochs is None or epoch < config.epochs:
@@ -244,49 +250,35 @@ class ShardDataset(IterableDataset[Batch]):
                 self._groups,
                 seed=config.seed,
                 epoch=epoch,
-                window_groups=config.window_groups,
+                buffer_groups=config.buffer_groups,
                 shuffle=config.shuffle,
             )
-            for number in range(order.window_at(position), order.windows):
-                yield order.window(number)
+            for number in range(order.buffer_at(position), order.buffers):
+                yield order.buffer(number)
             epoch, position = epoch + 1, 0
 
-    def _mine(self, window: Window, worker: int, workers: int) -> IndexArray:
-        """Returns the positions in a window of the records of this rank and worker."""
-        first = window.epoch * self.records + window.start - self._start
-        since = first + np.arange(len(window.row))
+    def _mine(self, buffer: ShuffleBuffer, worker: int, workers: int) -> IndexArray:
+        """Returns the positions in a buffer of the records of this rank and worker."""
+        first = buffer.epoch * self.records + buffer.start - self._start
+        since = first + np.arange(len(buffer.row))
         step = since // self._step_records
         mine = (since >= 0) & (since % self.config.ranks == self.config.rank)
         return np.flatnonzero(mine & (step % workers == worker))
 
 
 def _shards_of(dataset: Dataset, split: str) -> list[ShardEntry]:
-    of_split = [shard for shard in dataset.shards_of(split) if shard.rows]
-    if not of_split:
+    shards = [shard for shard in dataset.shards_of(split) if shard.rows]
+    if not shards:
         raise DatasetError(f"split {split} holds no records")
-    if any(shard.format != ShardFormat.PARQUET for shard in of_split):
-        raise DatasetError(f"split {split} has no Parquet shards, and no other format is read")
-    return of_split
+    if any(shard.format != ShardFormat.PARQUET for shard in shards):
+        raise DatasetError(
+            f"split {split} has no Parquet shards, and the loader reads no other format"
+        )
+    return shards
 
 
-def _then_checked(read: WindowRead, reader: ShardReader) -> Features:
-    """Returns what was read; the checks of its shards begin after it, and delay no first batch."""
+def _then_checked(read: BufferRead, reader: ShardReader) -> Features:
+    """Returns what was read. The checks of its shards begin afterwards: they delay no batch."""
     features = read.result()
     reader.begin_checks(read.shards)
     return features
-
-
-def _batch(held: deque[Features], size: int) -> Batch:
-    """Takes the first records off what is held."""
-    parts = []
-    while size:
-        rows = held.popleft()
-        count = min(size, len(rows["row"]))
-        parts.append({name: values[:count] for name, values in rows.items()})
-        if count < len(rows["row"]):
-            held.appendleft({name: values[count:] for name, values in rows.items()})
-        size -= count
-    return {
-        name: torch.from_numpy(np.concatenate([part[name] for part in parts], dtype=np.int64))
-        for name in parts[0]
-    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-Z_LOSS = 1e-4
+from singsong.training.presets import Z_LOSS
 
 
 def token_losses(
@@ -20,7 +20,7 @@ def token_losses(
         z_loss: Weight of the squared logarithm of the partition function.
 
     Returns:
-        Two float32 [batch, positions], in nats: what is trained on, and cross-entropy alone.
+        Two float32 [batch, positions], in nats: the training loss, and cross-entropy alone.
 
     Paper: 4.4, as in t5x: no label smoothing; the softmax runs over the whole vocabulary.
 
@@ -33,7 +33,7 @@ def token_losses(
 
 
 class _TokenLosses(torch.autograd.Function):
-    """As t5x, with the gradient written down: half the time and memory of that of autograd."""
+    """As t5x, with an explicit gradient: half the time and memory of autograd's."""
 
     @staticmethod
     def forward(

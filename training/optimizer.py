@@ -9,18 +9,19 @@ from typing import Any
 import torch
 from transformers.optimization import Adafactor
 
-WARMUP_STEPS = 10_000
+from singsong.training.presets import WARMUP_STEPS
+
 _MIN_FACTORED = 128
-"""The second moments of a matrix with a shorter side are kept one by one."""
+"""Second moments of a matrix with a shorter side are not factored."""
 
 
 def learning_rate(step: int, *, warmup_steps: int = WARMUP_STEPS) -> float:
-    """Returns the learning rate of a step: constant at first, then falling with the square root.
+    """Returns the learning rate of a step: constant at first, then 1 / square root of the step.
 
     Args:
         step: Number of updates before this one.
-        warmup_steps: How long it stays constant, and the inverse square of that constant. A small
-            model that gets few steps learns faster with fewer.
+        warmup_steps: Number of steps with the constant rate, which is 1 / sqrt of this number. A
+            small model that gets few steps learns faster with fewer.
 
     Paper: 4.4, as in t5x; there is no ramp.
 
@@ -30,14 +31,14 @@ def learning_rate(step: int, *, warmup_steps: int = WARMUP_STEPS) -> float:
     return 1 / math.sqrt(max(step, warmup_steps))
 
 
-def t5x_adafactor(parameters: Iterable[torch.nn.Parameter]) -> Any:
+def t5x_adafactor(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Returns t5x's Adafactor: factored, clipped at 1, steps scaled by the size of a parameter.
 
-    Its learning rate is set at each step, in `param_groups`.
+    The caller sets its learning rate at each step, in `param_groups`.
 
-    Paper: 4.4. Differs: not `torch.optim.Adafactor`, which adds t5x's 1e-30 in another place and so
-        turns the embedding of a token that a batch does not hold into NaN, and which, as that of
-        `transformers`, factors small matrices too.
+    Paper: 4.4. Differs: not `torch.optim.Adafactor`, which adds t5x's 1e-30 in another place, so
+        that the embedding of a token that is missing in a batch becomes NaN, and which, like that
+        of `transformers`, factors small matrices, too.
     """
     return _T5xAdafactor(
         parameters,

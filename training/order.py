@@ -1,9 +1,9 @@
 """The order of the records in an epoch, as arithmetic on counts: nothing is read for it.
 
 Records lie in row groups of a known size. An epoch takes the shards in a random order, and in each
-shard the row groups in a random order. So many row groups at a time are a window, whose records are
-shuffled together; the first windows of an epoch are smaller, so that the first batch is there soon.
-Where a position of the epoch lies follows from seed, epoch and counts.
+shard the row groups in a random order. A fixed number of row groups fills a shuffle buffer, whose
+records are shuffled together; the first buffers of an epoch are smaller, so that the first batch is
+ready soon. Seed, epoch and counts decide which record each position of an epoch holds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RowGroups:
 
 
 def row_groups(shard_rows: Sequence[int], rows_per_group: int = ROWS_PER_GROUP) -> RowGroups:
-    """Returns the row groups of shards with so many rows.
+    """Returns the row groups of shards, given the number of rows of each.
 
     >>> groups = row_groups([5, 0, 2], rows_per_group=2)
     >>> groups.shard.tolist(), groups.number.tolist(), groups.rows.tolist()
@@ -57,21 +57,21 @@ def row_groups(shard_rows: Sequence[int], rows_per_group: int = ROWS_PER_GROUP) 
     return RowGroups(shard=shard, number=number, rows=inside, first_row=np.cumsum(inside) - inside)
 
 
-def window_edges(groups: int, window_groups: int) -> list[int]:
-    """Returns where windows begin and end in the order of the row groups.
+def buffer_edges(groups: int, buffer_groups: int) -> list[int]:
+    """Returns where shuffle buffers begin and end in the order of the row groups.
 
-    >>> window_edges(13, 4)
+    >>> buffer_edges(13, 4)
     [0, 1, 2, 4, 8, 12, 13]
     """
     edges, size = [0], 1
     while edges[-1] < groups:
         edges.append(min(groups, edges[-1] + size))
-        size = min(window_groups, edges[-1])
+        size = min(buffer_groups, edges[-1])
     return edges
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class ShuffleBuffer:
     """Row groups whose records are shuffled together.
 
     Attributes:
@@ -88,11 +88,6 @@ class Window:
     group: IndexArray
     row: IndexArray
 
-    @property
-    def end(self) -> int:
-        """Position after its last record."""
-        return self.start + len(self.row)
-
 
 class EpochOrder:
     """The order of one epoch.
@@ -101,38 +96,39 @@ class EpochOrder:
         groups: The row groups of the split.
         seed: The user's seed.
         epoch: Which epoch.
-        window_groups: Row groups in a window, at most.
-        shuffle: Whether there is a shuffle; if not, the order is that of the shards.
+        buffer_groups: The most row groups in a shuffle buffer.
+        shuffle: Whether the records are shuffled; if not, they come in the order of the shards.
     """
 
     def __init__(
-        self, groups: RowGroups, *, seed: int, epoch: int, window_groups: int, shuffle: bool
+        self, groups: RowGroups, *, seed: int, epoch: int, buffer_groups: int, shuffle: bool
     ) -> None:
         self._groups, self._seed, self._epoch = groups, seed, epoch
         self._shuffle = shuffle
         self._order = self._dealt() if shuffle else np.arange(len(groups.rows))
-        self._edges = window_edges(len(groups.rows), window_groups)
+        self._edges = buffer_edges(len(groups.rows), buffer_groups)
         self._starts = np.concatenate([[0], np.cumsum(groups.rows[self._order])])[self._edges]
 
     @property
-    def windows(self) -> int:
-        """How many windows there are."""
+    def buffers(self) -> int:
+        """How many shuffle buffers there are."""
         return len(self._edges) - 1
 
-    def window_at(self, position: int) -> int:
-        """Returns the number of the window that holds a position of the epoch."""
+    def buffer_at(self, position: int) -> int:
+        """Returns the number of the buffer that holds a position of the epoch."""
         return int(np.searchsorted(self._starts, position, side="right")) - 1
 
-    def window(self, number: int) -> Window:
-        """Returns a window."""
+    def buffer(self, number: int) -> ShuffleBuffer:
+        """Returns a shuffle buffer."""
         groups = self._order[self._edges[number] : self._edges[number + 1]]
         rows = self._groups.rows[groups]
         group = np.repeat(groups, rows)
         row = np.arange(len(group)) - np.repeat(np.cumsum(rows) - rows, rows)
         if self._shuffle:
+            # "window", since the purpose decides the order: another word is another order.
             order = np.argsort(self._random(f"window {number}", len(row)), kind="stable")
             group, row = group[order], row[order]
-        return Window(
+        return ShuffleBuffer(
             epoch=self._epoch, start=int(self._starts[number]), groups=groups, group=group, row=row
         )
 

@@ -1,9 +1,16 @@
-"""The sizes of the models, by name."""
+"""The sizes of the models, by name, and the settings of t5x. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from singsong.training.featurization import ModelKind
+
+WARMUP_STEPS = 10_000
+"""Steps before the learning rate falls. Paper: 4.4, as in t5x."""
+
+Z_LOSS = 1e-4
+"""Weight of the z-loss. Paper: 4.4, as in t5x."""
 
 ACCOMPANIMENT: Mapping[str, Mapping[str, int]] = {
     "tiny": {"d_model": 64, "d_kv": 16, "num_heads": 4, "num_layers": 2, "d_ff": 128},
@@ -18,10 +25,15 @@ FINE: Mapping[str, Mapping[str, int]] = {
     "tiny": {"d_model": 64, "d_kv": 16, "num_heads": 4, "num_layers": 2, "d_ff": 128},
     "base": {"d_model": 1024, "d_kv": 64, "num_heads": 16, "num_layers": 12, "d_ff": 4096},
 }
-"""Decoder only. Default: `base` is a stage of AudioLM."""
+"""Decoder only. Default: `base` has the size of one of AudioLM's models."""
+
+PRESETS: Mapping[ModelKind, Mapping[str, Mapping[str, int]]] = {
+    ModelKind.ACCOMPANIMENT: ACCOMPANIMENT,
+    ModelKind.FINE: FINE,
+}
 
 
-def preset(presets: Mapping[str, Mapping[str, int]], name: str) -> dict[str, Any]:
+def preset(presets: Mapping[str, Mapping[str, int]], name: str) -> dict[str, int]:
     """Returns the sizes of a preset.
 
     Raises:

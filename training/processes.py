@@ -13,17 +13,17 @@ import torch.distributed as dist
 from singsong.models.devices import checked_device
 
 _TIMEOUT = timedelta(hours=6)
-"""Others wait so long for a process that evaluates or saves."""
+"""How long other processes wait for one that evaluates or saves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """Which process this is, and how it talks to the others.
+    """This process, and how it communicates with the others.
 
     Attributes:
         rank: Its number.
-        count: How many there are.
-        device: Where it computes.
+        count: Number of processes.
+        device: The device that this process computes on.
     """
 
     rank: int
@@ -49,7 +49,7 @@ class Processes:
         return self.summed([float(flag)])[0] > 0
 
     def wait(self) -> None:
-        """Returns when all of them have called it."""
+        """Returns when all processes have called it."""
         self.any(False)
 
 
@@ -58,11 +58,11 @@ def joined_processes(device: str | None) -> Iterator[Processes]:
     """Yields this process among those that `torchrun` started, or alone.
 
     Args:
-        device: "cpu", "cuda" or "cuda:<index>"; None takes CUDA where there is one. Of several
-            processes each takes the CUDA device with its number.
+        device: "cpu", "cuda" or "cuda:<index>"; None takes CUDA where it is available. Of several
+            processes, each takes the CUDA device with its number.
 
     Raises:
-        ValueError: This machine does not have it.
+        ValueError: This machine does not have the device.
     """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if not dist.is_torchelastic_launched():

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import Cache, T5Config
 from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.t5.modeling_t5 import (
     T5Attention,
     T5Block,
@@ -34,8 +36,8 @@ def sinusoids(positions: torch.Tensor, *, width: int) -> torch.Tensor:
     Returns:
         float32 [positions, width]: sines in the first half, cosines in the second.
 
-    Paper: 4.4, fixed sinusoidal positions. Default: the form of MT3, whose authors these are: the
-        wavelengths go from 2 pi to 20000 pi.
+    Paper: 4.4, fixed sinusoidal positions. Default: the form of MT3, by some of the same authors:
+        the wavelengths go from 2 pi to 20000 pi.
 
     >>> sinusoids(torch.tensor([0]), width=4).tolist()
     [[0.0, 0.0, 1.0, 1.0]]
@@ -50,14 +52,14 @@ class UnbiasedAttention(T5Attention):
     """T5's attention without position bias, so that fused kernels can run.
 
     The base class adds a bias of zeros [1, heads, queries, keys] where there are no relative
-    positions, and with any bias flash attention is not to be had.
+    positions, and flash attention cannot run with any bias.
     """
 
-    def __init__(self, config: Any, *, layer_idx: int, is_causal: bool) -> None:
+    def __init__(self, config: T5Config, *, layer_idx: int, is_causal: bool) -> None:
         super().__init__(config, layer_idx=layer_idx, is_causal=is_causal)
-        self.has_relative_attention_bias = True  # has the base class ask compute_bias for its bias
+        self.has_relative_attention_bias = True  # makes the base class call compute_bias
 
-    def compute_bias(self, *_args: Any, **_kwargs: Any) -> None:
+    def compute_bias(self, *_args: object, **_kwargs: object) -> None:
         """Returns no bias."""
 
 
@@ -74,15 +76,15 @@ class SharedDropout(nn.Dropout):
 
 
 class DroppedValues(nn.Linear):
-    """The projection to the values of attention, some of which are dropped.
+    """The projection to the values of attention, with dropout.
 
-    t5x drops attention weights with one mask for all queries. A weight is a factor of its value, so
-    to drop the value is the same, and attention itself has no dropout to keep fused kernels away.
+    t5x drops attention weights with one mask for all queries. A weight multiplies its value, so
+    dropping the value is equivalent, and attention without dropout can run in fused kernels.
 
     Paper: 4.4, as in t5x.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: T5Config) -> None:
         super().__init__(config.d_model, config.num_heads * config.d_kv, bias=False)
         self.heads, self.rate = config.num_heads, config.dropout_rate
 
@@ -95,33 +97,33 @@ class DroppedValues(nn.Linear):
 
 
 class Float32Linear(nn.Linear):
-    """A projection that is computed in float32 whatever autocast says, as t5x does its logits."""
+    """A projection in float32 even under autocast: t5x computes its logits so."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
         """Returns float32 logits."""
-        if input.is_meta:  # which knows no autocast
+        if input.is_meta:  # the meta device has no autocast
             return nn.functional.linear(input, self.weight)
         with torch.autocast(input.device.type, enabled=False):
             return nn.functional.linear(input.float(), self.weight.float())
 
 
 class T5xInitialised(T5PreTrainedModel):
-    """A T5 whose weights start as those of t5x.
+    """A T5 whose weight initialisation follows t5x.
 
-    Kernels are normal with variance 1 / inputs, cut off at two deviations outside attention. The
-    query's are divided by the square root of the head's size, since T5 does not scale in attention.
-    Embeddings are standard normal.
+    Kernels are normal with variance 1 / inputs, truncated at two deviations outside attention. The
+    query kernels are divided by the square root of the head's size, since T5 does not scale in
+    attention. Embeddings are standard normal.
 
-    Paper: 4.4, as in t5x, where `transformers` cuts off nothing.
+    Paper: 4.4, as in t5x; `transformers` does not truncate.
     """
 
     _keep_in_fp32_modules = None
 
     @classmethod
     def is_custom_code(cls) -> bool:
-        """Returns False, as for a model of `transformers`, whose way to initialise this one keeps.
+        """Returns False, so that `transformers` initialises this model as one of its own.
 
-        Otherwise modules without parameters of their own, such as attention, are passed over.
+        For custom code it skips modules without own parameters, such as attention.
         """
         return False
 
@@ -145,12 +147,12 @@ class T5xInitialised(T5PreTrainedModel):
 
 
 class SingsongStack(T5xInitialised, T5Stack):
-    """An encoder or a decoder with fixed sinusoidal or with relative positions.
+    """An encoder or a decoder with fixed sinusoidal or relative positions.
 
     Paper: 4.4; relative positions are the ablation RelPos.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         for index, block in enumerate(self.block):
             for layer in block.layer:
@@ -168,7 +170,7 @@ class SingsongStack(T5xInitialised, T5Stack):
             for name, child in module.named_children():
                 if type(child) is nn.Dropout:
                     setattr(module, name, SharedDropout(child.p))
-        if not config.is_decoder:  # what it returns has a mask for each position
+        if not config.is_decoder:  # its output has a dropout mask for each position
             self.dropout = nn.Identity()
             self.first_dropout = SharedDropout(config.dropout_rate)
             self.last_dropout = nn.Dropout(config.dropout_rate)
@@ -177,9 +179,9 @@ class SingsongStack(T5xInitialised, T5Stack):
         self,
         input_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: Cache | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> BaseModelOutput:
         """Returns what `T5Stack.forward` returns, with the positions added to the embeddings."""
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
@@ -191,17 +193,20 @@ class SingsongStack(T5xInitialised, T5Stack):
                 inputs_embeds.dtype
             )
         if self.is_decoder:
-            return super().forward(
+            decoded: BaseModelOutput = super().forward(
                 inputs_embeds=inputs_embeds, past_key_values=past_key_values, **kwargs
             )
-        encoded = super().forward(inputs_embeds=self.first_dropout(inputs_embeds), **kwargs)
+            return decoded
+        encoded: BaseModelOutput = super().forward(
+            inputs_embeds=self.first_dropout(inputs_embeds), **kwargs
+        )
         encoded.last_hidden_state = self.last_dropout(encoded.last_hidden_state)
         return encoded
 
 
 @contextmanager
-def evaluation_mode(model: Any) -> Iterator[None]:
-    """Switches dropout off, and afterwards back to what it was."""
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Switches a model to evaluation, without dropout, and afterwards back."""
     was_training = model.training
     model.eval()
     try:
@@ -211,9 +216,9 @@ def evaluation_mode(model: Any) -> Iterator[None]:
 
 
 def compile_layers(model: nn.Module) -> None:
-    """Compiles the layers of a model when they are first used: one stands for all that are alike.
+    """Compiles the layers of a model at their first use: equal layers share one compilation.
 
-    Compiled as a whole, a model takes longer the deeper it is.
+    Compiling the whole model would take longer the deeper it is.
     """
     for module in model.modules():
         if isinstance(module, T5Block):
@@ -221,10 +226,10 @@ def compile_layers(model: nn.Module) -> None:
 
 
 def _draw_cut_off(linear: nn.Linear) -> None:
-    """Inverts the cut-off distribution: many times faster than `trunc_normal_` on a CPU."""
+    """Inverts the truncated distribution: many times faster than `trunc_normal_` on a CPU."""
     weight = linear.weight
     if getattr(weight, "_is_hf_initialized", False):
-        return  # it was read from a file
+        return  # loaded from a file
     inside = math.erf(math.sqrt(2))  # the probability of less than two deviations
     weight.uniform_(-inside, inside).erfinv_()
     weight.mul_(math.sqrt(2 / linear.in_features) / _TRUNCATED_STD)

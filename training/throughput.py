@@ -1,51 +1,54 @@
-"""How much work a step is, and what part of the hardware it uses."""
+"""How much work a step is, and how much of the hardware it uses."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from singsong.training.stages import Stage
+from singsong.training.architectures import Architecture, ModelConfig
 
 _PEAK_FLOPS = {
     "H200": 989e12,
     "H100": 989e12,
     "A100": 312e12,
-    "L40S": 362e12,  # a name comes before those that it begins with
+    "L40S": 362e12,  # before L40, which is a part of its name
     "L40": 181e12,
     "L4": 121e12,
 }
 """Dense bfloat16 operations per second, from the data sheets (SXM where there is a choice)."""
 
 
-def training_flops(stage: Stage, config: Any) -> int:
+def training_flops(
+    architecture: Architecture, config: ModelConfig, *, source: int, target: int
+) -> int:
     """Returns the operations of one example, forward and backward, without computing any.
 
-    Every product of matrices of the model counts, attention in full; what gradient checkpointing
-    computes twice does not.
+    Every matrix product of the model counts, attention in full. Gradient checkpointing computes
+    some of them twice; they count once.
 
     Args:
-        stage: What is trained.
-        config: Of the model.
+        architecture: The kind of model.
+        config: The config of the model.
+        source: Number of tokens that are given.
+        target: Number of tokens to predict.
     """
     with torch.device("meta"):
-        model = stage.model_class(config)
-        source, target = (torch.zeros(1, n, dtype=torch.int64) for n in stage.lengths)
+        model = architecture.model_class(config)
+        given, predicted = (torch.zeros(1, n, dtype=torch.int64) for n in (source, target))
     with FlopCounterMode(display=False) as counter:
-        stage.target_logits(model, source, target).sum().backward()
+        architecture.target_logits(model, given, predicted).sum().backward()
     return int(counter.get_total_flops())
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, count: int) -> float | None:
-    """Returns the operations per second of devices; None if that is not known.
+    """Returns the peak operations per second of devices; None if it is not known.
 
     Args:
-        device: One of them.
-        dtype: What is computed in.
-        count: How many there are.
+        device: One of the devices.
+        dtype: Type of the computation.
+        count: Number of devices.
     """
     if device.type != "cuda" or dtype != torch.bfloat16:
         return None
@@ -58,7 +61,7 @@ class Throughput:
 
     Args:
         flops: Operations of one example.
-        peak: Operations per second of all devices together; None if that is not known.
+        peak: Operations per second of all devices together; None if it is not known.
     """
 
     def __init__(self, *, flops: int, peak: float | None) -> None:

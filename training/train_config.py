@@ -1,17 +1,15 @@
-"""What a training run does."""
+"""The settings of a training run. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Literal
 
 from singsong.schemas.json_values import recipe_differences
 from singsong.schemas.recipe import DTYPES
-from singsong.training.featurization import Featurization, FineCrops, View
-from singsong.training.losses import Z_LOSS
-from singsong.training.optimizer import WARMUP_STEPS
-from singsong.training.stages import STAGES
+from singsong.training.featurization import Featurization, FineCrops, ModelKind, View
+from singsong.training.presets import WARMUP_STEPS, Z_LOSS
 
 _MAY_CHANGE = frozenset(
     (
@@ -37,27 +35,29 @@ _MAY_CHANGE = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What a training run does.
+    """The settings of a training run.
 
     Attributes:
-        stage: "accompaniment" or "fine".
+        kind: Which model is trained: "accompaniment" or "fine".
         data: Folder or URL of the dataset.
         output: Folder of the run.
         preset: Size of the model, a name in `singsong.training.presets`.
-        featurization: What the accompaniment model reads and writes.
+        featurization: What the accompaniment model reads and writes, see `Featurization`.
         noisy: Whether it reads the noisy vocals.
         crop_seconds: Length of the fine model's crops.
-        relative_positions: Overrides what the stage has; None does not.
-        dropout: Rate of dropout.
+        relative_positions: T5's relative positions or fixed sinusoids; None takes the default of
+            the kind of model.
+        dropout: Dropout rate.
         z_loss: See `token_losses`.
         warmup_steps: See `learning_rate`.
-        start_from: A run, checkpoint or model whose weights to start from.
-        steps: How many updates.
+        start_from: A run, checkpoint or model to take the first weights from.
+        steps: Number of updates.
         batch_size: Clips in an update, over all processes.
-        micro_batch_size: Clips that a process computes at once; more accumulate.
-        seed: Of weights, order, crops and dropout.
-        device: "cpu" or "cuda"; None takes CUDA where there is one.
-        dtype: What is computed in; parameters are float32. None is bfloat16 on CUDA.
+        micro_batch_size: Clips that a process computes at once; gradients of more accumulate.
+        seed: Seed of weights, order, crops and dropout.
+        device: "cpu" or "cuda"; None takes CUDA where it is available.
+        dtype: Type of the computation; parameters are float32. None is bfloat16 on CUDA, else
+            float32.
         compiled: Whether `torch.compile` is used.
         gradient_checkpointing: Whether activations are computed twice to save memory.
         evaluate_every: Steps between evaluations, each of which saves a checkpoint; 0 never does.
@@ -65,7 +65,7 @@ class TrainConfig:
         log_every: Steps between entries in TensorBoard.
         keep_last: How many of the last checkpoints stay, besides the best.
         best_metric: The metric whose lowest value is the best.
-        patience: So many evaluations without a better value end the run; None never does.
+        patience: Number of evaluations without a better value that end the run; None never ends it.
         cache: A local folder that keeps remote shards.
 
     Raises:
@@ -73,9 +73,13 @@ class TrainConfig:
 
     Paper: 4.4: batches of 512, 200k steps, dropout 0.1. Default: an evaluation every 5k steps;
         the paper chose checkpoints by FAD.
+
+    >>> config = TrainConfig(kind="accompaniment", data="dataset", output="run", preset="tiny")
+    >>> config.view
+    Featurization(name='S-SA', noisy=True)
     """
 
-    stage: str
+    kind: ModelKind | Literal["accompaniment", "fine"]
     data: str
     output: str
     preset: str = "base"
@@ -104,8 +108,9 @@ class TrainConfig:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        if self.stage not in STAGES:
-            raise ValueError(f"stage must be one of {STAGES}, found {self.stage!r}")
+        kinds = [str(kind) for kind in ModelKind]
+        if self.kind not in kinds:
+            raise ValueError(f"kind must be one of {kinds}, found {self.kind!r}")
         for name in (
             "steps",
             "batch_size",
@@ -127,38 +132,32 @@ class TrainConfig:
             raise ValueError(f"dtype must be one of {DTYPES}, found {self.dtype!r}")
         if self.patience is not None and (self.patience < 1 or not self.evaluate_every):
             raise ValueError(
-                f"patience counts evaluations: it must be at least 1, and evaluate_every too, "
+                f"patience counts evaluations: it and evaluate_every must be at least 1, "
                 f"found {self.patience} and {self.evaluate_every}"
             )
         if "://" in self.output:
-            raise ValueError(f"output must be a folder of this machine, found {self.output!r}")
+            raise ValueError(f"output must be a local folder, found {self.output!r}")
         self.view  # noqa: B018  (checks itself)
 
     @property
     def view(self) -> View:
         """What is read of a record."""
-        if self.stage == "fine":
-            return FineCrops(seconds=self.crop_seconds, seed=self.seed)
+        if self.kind == ModelKind.FINE:
+            return FineCrops(seconds=self.crop_seconds)
         return Featurization(name=self.featurization, noisy=self.noisy)
 
-    @property
-    def view_json(self) -> dict[str, Any]:
-        """What is read of a record, as JSON values."""
-        if self.stage == "fine":
-            return {"crop_seconds": self.crop_seconds}
-        return {"featurization": self.featurization, "noisy": self.noisy}
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the config as JSON values."""
-        return asdict(self)
+    def to_json(self) -> dict[str, object]:
+        """Returns the config as JSON values; the kind goes by the name "stage" in checkpoints."""
+        value = asdict(self)
+        return {"stage": str(value.pop("kind")), **value}
 
 
-def config_differences(old: Mapping[str, Any], new: TrainConfig) -> list[str]:
-    """Returns a line for each setting that a run may not change when it goes on.
+def config_differences(old: Mapping[str, object], new: TrainConfig) -> list[str]:
+    """Returns a line for each setting that differs and may not change when a run is resumed.
 
     Args:
-        old: `TrainConfig.to_json` of the run.
-        new: What it is to go on with.
+        old: `TrainConfig.to_json` of the run so far.
+        new: The config it is resumed with.
     """
     fixed = new.to_json().keys() - _MAY_CHANGE
     return recipe_differences(

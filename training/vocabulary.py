@@ -1,4 +1,4 @@
-"""Tokens: what the models read and write, and which of them may stand where."""
+"""Tokens: what the models read and write, and which tokens each position may hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_CODE = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBlock:
-    """Neighbouring codebooks, each with a range of tokens of its own.
+    """Neighbouring codebooks, each with its own range of tokens.
 
     Attributes:
         first: The token of code 0 of the first codebook.
@@ -25,7 +25,7 @@ class TokenBlock:
         codebook_size: Number of different codes in each of them.
 
     Raises:
-        ValueError: A block has no codebook or a codebook no code.
+        ValueError: There is no codebook, or a codebook has no code.
     """
 
     first: int
@@ -60,7 +60,7 @@ class TokenBlock:
             `dtype` [..., frames * codebooks]: t0q0, t0q1, ..., t1q0, ...
 
         Raises:
-            ValueError: The number of codebooks is another.
+            ValueError: The codes have another number of codebooks.
 
         Paper: 3.2, the order of the flattened codes.
 
@@ -76,7 +76,7 @@ class TokenBlock:
         return tokens
 
     def codes(self, tokens: IntArray) -> TokenArray:
-        """Returns the codes that `tokens` took.
+        """Returns the codes of tokens: the inverse of `tokens`.
 
         Args:
             tokens: Integers [..., frames * codebooks].
@@ -85,7 +85,7 @@ class TokenBlock:
             int64 [..., frames, codebooks].
 
         Raises:
-            ValueError: A token is not one of its codebook, or the last frame is not whole.
+            ValueError: A token is outside its codebook, or the last frame is incomplete.
         """
         frames, rest = divmod(tokens.shape[-1], self.codebooks)
         if rest:
@@ -171,7 +171,7 @@ class Vocabulary:
         return self.semantic.tokens(codes[..., None])
 
     def semantic_codes(self, tokens: IntArray) -> TokenArray:
-        """Returns the codes that `semantic_tokens` took, int64 [..., frames].
+        """Returns the codes of semantic tokens, int64 [..., frames].
 
         Raises:
             ValueError: A token is not a semantic one.
@@ -193,10 +193,10 @@ class Vocabulary:
         return self.coarse.tokens(codes[..., : self.coarse_codebooks])
 
     def coarse_codes(self, tokens: IntArray) -> TokenArray:
-        """Returns the coarse codes that `coarse_tokens` took, int64 [..., frames, codebooks].
+        """Returns the codes of coarse tokens, int64 [..., frames, codebooks].
 
         Raises:
-            ValueError: A token is not one of its codebook, or the last frame is not whole.
+            ValueError: A token is outside its codebook, or the last frame is incomplete.
         """
         return self.coarse.codes(tokens)
 
@@ -234,7 +234,7 @@ class FineVocabulary:
         ValueError: A field is not positive, or no codebook is fine.
 
     Paper: 3.3: fine codes given coarse codes.
-    Default: the fine model has a vocabulary of its own; 0 pads, 1 starts, then the codebooks in
+    Default: the fine model has its own vocabulary; 0 pads, 1 starts, then the codebooks in
         their order. A sequence holds all coarse tokens, then all fine tokens (AudioLM).
 
     >>> FineVocabulary(codebooks=12, coarse_codebooks=4, codebook_size=1024).size

@@ -61,9 +61,9 @@ def test_stopped_it_exits_with_130_and_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "update", interrupted)
         assert train("accompaniment", data, tmp_path, *flags) == 130
-    assert "the same command with --resume goes on" in capsys.readouterr().out
+    assert "the same command with --resume continues" in capsys.readouterr().out
     assert train("accompaniment", data, tmp_path, *flags) == 1
-    assert "pass --resume to go on with it" in capsys.readouterr().err
+    assert "pass --resume to continue it" in capsys.readouterr().err
     assert train("accompaniment", data, tmp_path, *flags, "--resume") == 0
     assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [1, 2]
 
@@ -76,7 +76,7 @@ def test_patience_that_ran_out_is_told(
     assert train("accompaniment", data, tmp_path, *flags) == 0
     printed = capsys.readouterr().out
     assert "is at step 3." in printed
-    assert "Ended early: 2 evaluations brought nothing better." in printed
+    assert "Ended early: no improvement in 2 evaluations." in printed
 
 
 def test_a_failure_is_one_sentence(
@@ -98,12 +98,12 @@ def test_flags_are_strict_and_have_the_defaults_of_the_config(
 ) -> None:
     seen = []
     monkeypatch.setattr(
-        "singsong.commands.train.run", lambda config, *, resume: seen.append(config) or 0
+        "singsong.commands.train.train", lambda config, *, resume: seen.append(config) or 0
     )
     places = ["--data", str(data), "--output", str(tmp_path)]
-    for stage in ("accompaniment", "fine"):
-        assert cli.main(["train", stage, *places]) == 0
-        assert seen.pop() == TrainConfig(stage=stage, data=str(data), output=str(tmp_path))
+    for kind in ("accompaniment", "fine"):
+        assert cli.main(["train", kind, *places]) == 0
+        assert seen.pop() == TrainConfig(kind=kind, data=str(data), output=str(tmp_path))
     flags = ["--clean", "--relative-positions", "--compile", "--gradient-checkpointing"]
     cli.main(["train", "accompaniment", *places, *flags])
     (config,) = seen

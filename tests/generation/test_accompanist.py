@@ -7,7 +7,8 @@ import pytest
 
 from singsong.generation.accompanist import Accompanist
 from singsong.generation.sampling_config import Sampling
-from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
+from singsong.training.featurization import Featurization
 from tests.support.accompanying import lite_provenance, save_accompaniment, save_fine
 
 
@@ -102,7 +103,7 @@ def test_the_digest_is_that_of_all_models(tmp_path: Path, accompanist: Accompani
 
 
 def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    weights = {**lite_provenance({}).weights, "acoustic": "0" * 64}
+    weights = {**lite_provenance(Featurization()).weights, "acoustic": "0" * 64}
     with pytest.raises(ValueError, match=r"codes of another acoustic model \(000000000000, "):
         Accompanist.load(save_accompaniment(tmp_path / "other", weights=weights))
     own, fine = save_accompaniment(tmp_path / "own"), save_fine(tmp_path / "fine")
@@ -112,10 +113,10 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Accompanist.load(own, fine=own)
     with pytest.raises(ValueError, match="codes of another acoustic codec"):
         Accompanist.load(own, fine=save_fine(tmp_path / "fine2", weights=weights))
-    with pytest.raises(ValueError, match="is no model"):
+    with pytest.raises(ValueError, match="is not a model"):
         Accompanist.load(str(tmp_path / "nothing"))
     (tmp_path / "config.json").write_text('{"model_type": "dac"}')
-    with pytest.raises(ValueError, match="holds no model of `singsong train`"):
+    with pytest.raises(ValueError, match="does not hold a model of `singsong train`"):
         Accompanist.load(str(tmp_path))
     with pytest.raises(ValueError, match='device must be "cpu", "cuda"'):
         Accompanist.load(own, device="gpu")
@@ -124,7 +125,7 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_clips_whose_half_is_no_whole_frame_of_both_codes(tmp_path: Path) -> None:
     """63 semantic and 125 coarse frames."""
     encode = EncodeRecipe(clip_seconds=2.5)
-    recipe = recipe_json(DatasetRecipe(encode=encode))
+    recipe = DatasetRecipe(encode=encode)
     accompanist = Accompanist.load(save_accompaniment(tmp_path, recipe=recipe))
     layout = accompanist.windows.layout
     assert (layout.coarse_hop, layout.semantic_hop) == (62, 31)

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 
 from singsong.models.registry import load_acoustic, load_semantic
-from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec, recipe_json
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec
 from singsong.schemas.records import Geometry
 from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
+from singsong.training.featurization import AnyView, Featurization, FineCrops
 from singsong.training.fine_model import FineConfig, FineModel
 from singsong.training.presets import ACCOMPANIMENT, FINE
 from singsong.training.provenance import Provenance
@@ -18,16 +19,16 @@ LITE = ModelSpec(name="lite")
 CLIP_SECONDS = 1.0
 
 
-def lite_provenance(view: dict[str, Any], **changes: Any) -> Provenance:
+def lite_provenance(view: AnyView, **changes: Any) -> Provenance[AnyView]:
     acoustic, semantic = load_acoustic(LITE, **WHERE), load_semantic(LITE, **WHERE)
     values = {
-        "recipe": recipe_json(DatasetRecipe(encode=EncodeRecipe(clip_seconds=CLIP_SECONDS))),
+        "recipe": DatasetRecipe(encode=EncodeRecipe(clip_seconds=CLIP_SECONDS)),
         "weights": {
             "acoustic": acoustic.weights_sha256,
             "semantic": semantic.weights_sha256,
             "separator": "s",
         },
-        "geometry": Geometry(acoustic=acoustic.geometry, semantic=semantic.geometry).to_json(),
+        "geometry": Geometry(acoustic=acoustic.geometry, semantic=semantic.geometry),
         "dataset_digest": "d",
         "view": view,
     }
@@ -37,7 +38,7 @@ def lite_provenance(view: dict[str, Any], **changes: Any) -> Provenance:
 def save_accompaniment(
     folder: Path, featurization: str = "S-SA", *, seed: int = 0, **changes: Any
 ) -> str:
-    provenance = lite_provenance({"featurization": featurization, "noisy": True}, **changes)
+    provenance = lite_provenance(Featurization(name=featurization), **changes)
     config = AccompanimentConfig(
         vocab_size=provenance.vocabulary.size,
         data=provenance.to_json(),
@@ -50,7 +51,7 @@ def save_accompaniment(
 
 
 def save_fine(folder: Path, **changes: Any) -> str:
-    provenance = lite_provenance({"crop_seconds": 0.5}, **changes)
+    provenance = lite_provenance(FineCrops(seconds=0.5), **changes)
     config = FineConfig(
         vocab_size=provenance.fine_vocabulary.size, data=provenance.to_json(), **FINE["tiny"]
     )

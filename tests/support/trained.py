@@ -6,7 +6,9 @@ from typing import Any
 
 from benchmarks.support.code_dataset import ONE_SECOND, SMALL, recommitted, write_dataset
 from singsong.dataset.counts import SplitCounts
+from singsong.dataset.manifest import Manifest
 from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
+from singsong.training.featurization import Featurization
 from singsong.training.fine_model import FineConfig, FineModel
 from singsong.training.presets import ACCOMPANIMENT, FINE
 from singsong.training.provenance import Provenance
@@ -36,7 +38,7 @@ def write_trainable(folder: Path, **recipe: Any) -> Path:
 def quick_config(data: Path, output: Path, **changes: Any) -> TrainConfig:
     """Returns a run of six steps on the CPU."""
     quick: dict[str, Any] = {
-        "stage": "accompaniment",
+        "kind": "accompaniment",
         "preset": "tiny",
         "steps": 6,
         "batch_size": 8,
@@ -60,5 +62,5 @@ def small_fine(**fields: Any) -> FineModel:
     return FineModel(FineConfig(vocab_size=FINE_VOCABULARY.size, **{**sizes, **fields})).eval()
 
 
-def provenance_of(manifest: Any, featurization: str = "S-SA") -> Provenance:
-    return Provenance.of(manifest, {"featurization": featurization, "noisy": True})
+def provenance_of(manifest: Manifest, name: str = "S-SA") -> Provenance[Featurization]:
+    return Provenance.of(manifest, Featurization(name=name))

@@ -111,7 +111,7 @@ def test_an_optimiser_of_other_parameters_is_refused(
     save(tmp_path, *trained, at=3)
     (checkpoint,) = list_checkpoints(tmp_path)
     other = small_accompaniment(num_layers=1)
-    with pytest.raises(ValueError, match=r"is of another model: decoder\.block\.1"):
+    with pytest.raises(ValueError, match=r"belongs to another model: decoder\.block\.1"):
         restore_optimizer(checkpoint, model=other, optimizer=t5x_adafactor(other.parameters()))
 
 
@@ -178,7 +178,7 @@ def test_killed_while_it_saves_every_checkpoint_is_whole(tmp_path: Path, where: 
 def test_a_model_is_found_in_a_run_a_checkpoint_and_a_folder(
     tmp_path: Path, trained: tuple[Any, Any]
 ) -> None:
-    with pytest.raises(ValueError, match="is no model, no checkpoint and no run"):
+    with pytest.raises(ValueError, match="is not a model, a checkpoint or a run"):
         find_model(tmp_path)
     save(tmp_path, *trained, at=1)
     save(tmp_path, *trained, at=2)

@@ -12,6 +12,7 @@ from singsong.dataset.manifest import Manifest
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from singsong.schemas.records import Geometry
 from singsong.training.featurization import FEATURIZATIONS, Featurization, FineCrops
+from singsong.training.featurizer import RandomCrops, featurizer_of
 
 SOUNDS = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
 LENGTHS = {
@@ -43,6 +44,12 @@ def dataset_of(
     return Dataset("nowhere", manifest)
 
 
+def crops_of(view: FineCrops, dataset: Dataset, *, seed: int = 0) -> RandomCrops:
+    crops = featurizer_of(view, dataset, seed=seed).crops
+    assert crops is not None
+    return crops
+
+
 def random_rows(dataset: Dataset, *, rows: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     codes = {
@@ -69,7 +76,7 @@ def tokens_by_hand(rows: dict[str, Any], row: int, *, source: str, kinds: str) -
 def test_the_tokens_are_those_of_the_paper(name: str, noisy: bool) -> None:
     dataset = dataset_of()
     rows = random_rows(dataset, rows=3)
-    featurizer = Featurization(name=name, noisy=noisy).of(dataset)
+    featurizer = featurizer_of(Featurization(name=name, noisy=noisy), dataset)
     features = featurizer.features(rows, epoch=0)
     vocals = "vocals_noisy" if noisy else "vocals"
     inputs, targets = name.split("-")
@@ -86,7 +93,7 @@ def test_the_tokens_are_those_of_the_paper(name: str, noisy: bool) -> None:
 @pytest.mark.parametrize("name", FEATURIZATIONS)
 def test_every_target_lies_in_the_range_of_its_position(name: str) -> None:
     dataset = dataset_of()
-    featurizer = Featurization(name=name).of(dataset)
+    featurizer = featurizer_of(Featurization(name=name), dataset)
     tokens = featurizer.features(random_rows(dataset, rows=2), epoch=0)["target_tokens"]
     first, end = featurizer.target_tokens.ranges.T
     assert ((first <= tokens) & (tokens < end)).all()
@@ -95,7 +102,7 @@ def test_every_target_lies_in_the_range_of_its_position(name: str) -> None:
 
 def test_lengths_follow_from_the_geometry() -> None:
     dataset = dataset_of(SMALL, recipe=EncodeRecipe(clip_seconds=2.0))
-    featurizer = Featurization(name="SA-SA").of(dataset)
+    featurizer = featurizer_of(Featurization(name="SA-SA"), dataset)
     assert featurizer.lengths == {"input_tokens": 10 + 2 * 8, "target_tokens": 10 + 2 * 8}
     assert featurizer.vocabulary.size == 2 + 7 + 2 * 9
 
@@ -104,7 +111,7 @@ def test_a_large_vocabulary_does_not_wrap() -> None:
     value = PAPER.to_json()
     value["acoustic"]["codebook_size"] = 65536
     dataset = dataset_of(Geometry.from_json(value))
-    featurizer = Featurization(name="A-A").of(dataset)
+    featurizer = featurizer_of(Featurization(name="A-A"), dataset)
     rows = random_rows(dataset, rows=1)
     rows["instrumental_acoustic"][:] = 65535
     tokens = featurizer.features(rows, epoch=0)["target_tokens"]
@@ -115,7 +122,7 @@ def test_features_leave_the_codes_as_they_were() -> None:
     dataset = dataset_of()
     rows = random_rows(dataset, rows=2)
     before = {name: np.copy(values) for name, values in rows.items()}
-    Featurization(name="SA-SA").of(dataset).features(rows, epoch=0)
+    featurizer_of(Featurization(name="SA-SA"), dataset).features(rows, epoch=0)
     for name, values in rows.items():
         np.testing.assert_array_equal(values, before[name])
 
@@ -128,28 +135,39 @@ def test_an_unknown_featurization() -> None:
 def test_a_dataset_without_separation_has_no_vocals() -> None:
     mixes = dataset_of(recipe=EncodeRecipe(separator=None))
     with pytest.raises(ValueError, match="no vocals_noisy_semantic"):
-        Featurization().of(mixes)
+        featurizer_of(Featurization(), mixes)
+    with pytest.raises(ValueError, match="no instrumental_acoustic"):
+        featurizer_of(FineCrops(), mixes)
 
 
 def test_a_crop_holds_coarse_tokens_and_then_fine_ones() -> None:
     dataset = dataset_of()
-    featurizer = FineCrops(seed=3).of(dataset)
+    featurizer = featurizer_of(FineCrops(), dataset, seed=3)
+    assert featurizer.crops is not None
+    assert [field.name for field in featurizer.fields] == ["clip_id", "instrumental_acoustic"]
     rows = random_rows(dataset, rows=4)
-    tokens = featurizer.features(rows, epoch=5)["tokens"]
-    assert tokens.shape == (4, 600 + 1200)
+    features = featurizer.features(rows, epoch=5)
+    given, predicted = features["input_tokens"], features["target_tokens"]
+    assert (given.shape, predicted.shape) == ((4, 600), (4, 1200))
     for row, clip in enumerate(rows["clip_id"]):
-        start = featurizer.crop_start(clip, 5)
+        start = featurizer.crops.crop_start(clip, 5)
         crop = rows["instrumental_acoustic"][row, start : start + 150]
         coarse = [2 + 1024 * q + int(frame[q]) for frame in crop for q in range(4)]
         fine = [2 + 1024 * q + int(frame[q]) for frame in crop for q in range(4, 12)]
-        assert tokens[row].tolist() == coarse + fine
-    first, end = featurizer.ranges.T
-    assert ((first <= tokens) & (tokens < end)).all()
+        assert given[row].tolist() == coarse
+        assert predicted[row].tolist() == fine
+    for tokens, sequence in (
+        (given, featurizer.input_tokens),
+        (predicted, featurizer.target_tokens),
+    ):
+        first, end = sequence.ranges.T
+        assert ((first <= tokens) & (tokens < end)).all()
+    assert featurizer.first_scored == 2 + 4 * 1024
 
 
 def test_crops_depend_on_seed_epoch_and_clip_alone() -> None:
     dataset = dataset_of()
-    one, other = (FineCrops(seed=seed).of(dataset) for seed in (0, 1))
+    one, other = (crops_of(FineCrops(), dataset, seed=seed) for seed in (0, 1))
     starts = [one.crop_start(f"clip-{number}", 0) for number in range(2000)]
     assert (min(starts), max(starts)) == (0, 350)
     assert np.mean(starts) == pytest.approx(175, abs=10)
@@ -159,22 +177,31 @@ def test_crops_depend_on_seed_epoch_and_clip_alone() -> None:
 
 
 def test_a_crop_of_the_whole_clip() -> None:
-    featurizer = FineCrops(seconds=10.0).of(dataset_of())
-    assert featurizer.crop_start("clip-0", 0) == 0
+    assert crops_of(FineCrops(seconds=10.0), dataset_of()).crop_start("clip-0", 0) == 0
 
 
-@pytest.mark.parametrize(
-    ("crops", "message"),
-    [
-        ({"seconds": 10.02}, "501 frames, a clip has 500"),
-        ({"source": "drums"}, "no drums_acoustic"),
-    ],
-)
-def test_a_crop_that_does_not_fit(crops: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        FineCrops(**crops).of(dataset_of())
+def test_a_crop_that_is_longer_than_a_clip() -> None:
+    with pytest.raises(ValueError, match="501 frames, a clip has 500"):
+        featurizer_of(FineCrops(seconds=10.02), dataset_of())
 
 
 def test_a_crop_of_no_length() -> None:
     with pytest.raises(ValueError, match=r"positive, found 0\.0"):
         FineCrops(seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ({}, KeyError, "crop_seconds"),
+        ({"crop_seconds": "3"}, TypeError, "must be a number, found '3'"),
+        ({"crop_seconds": -1.0}, ValueError, "must be positive"),
+    ],
+)
+def test_stored_crops_that_are_broken(
+    value: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        FineCrops.from_json(value)
+    with pytest.raises(KeyError, match="noisy"):
+        Featurization.from_json({"featurization": "A-A"})

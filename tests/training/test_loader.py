@@ -1,6 +1,8 @@
 """Each record once, in one order, for any number of processes, from wherever one goes on."""
 
 import itertools
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -31,7 +33,7 @@ DIVISIONS = st.fixed_dictionaries(
 
 
 def dataset_of(folder: Path, **settings: Any) -> ShardDataset:
-    config = {"batch_size": 100, "window_groups": 3, "threads": 0, **settings}
+    config = {"batch_size": 100, "buffer_groups": 3, "threads": 0, **settings}
     return ShardDataset(str(folder), VIEW, LoaderConfig(**config))
 
 
@@ -70,15 +72,15 @@ def flat(lists: Iterator[list[int]], count: int) -> list[int]:
     return list(itertools.islice(itertools.chain.from_iterable(lists), count))
 
 
-def reference(folder: Path, *, epochs: int, window_groups: int = 3) -> list[int]:
+def reference(folder: Path, *, epochs: int, buffer_groups: int = 3) -> list[int]:
     manifest = dataset_of(folder).manifest
     groups = row_groups([shard.rows for shard in manifest.shards])
     rows = []
     for epoch in range(epochs):
-        order = EpochOrder(groups, seed=0, epoch=epoch, window_groups=window_groups, shuffle=True)
-        for number in range(order.windows):
-            window = order.window(number)
-            rows += (groups.first_row[window.group] + window.row).tolist()
+        order = EpochOrder(groups, seed=0, epoch=epoch, buffer_groups=buffer_groups, shuffle=True)
+        for number in range(order.buffers):
+            buffer = order.buffer(number)
+            rows += (groups.first_row[buffer.group] + buffer.row).tolist()
     return rows
 
 
@@ -171,7 +173,7 @@ def test_an_iteration_starts_anew(small: Path) -> None:
 def test_crops_change_from_epoch_to_epoch(small: Path) -> None:
     config = LoaderConfig(batch_size=RECORDS, epochs=2, shuffle=False, threads=0)
     one, other = (
-        batch["tokens"] for batch in ShardDataset(str(small), FineCrops(seconds=0.5), config)
+        batch["target_tokens"] for batch in ShardDataset(str(small), FineCrops(seconds=0.5), config)
     )
     changed = (one != other).any(1).float().mean()
     assert 0.5 < changed < 0.9  # a clip of 4 frames has 3 crops of 2
@@ -197,14 +199,14 @@ def test_going_on_reads_nothing_of_what_came_before(small: Path) -> None:
     assert len(whole) == len(set(whole)) == len(dataset._groups.rows)
     dataset.load_state_dict({**dataset.state_dict(steps=0), "samples": 1500})
     rest = counted(dataset, 5)
-    assert len(rest) <= 6  # of 10 row groups, in windows of 3
+    assert len(rest) <= 6  # of 10 row groups, in buffers of 3
     assert whole[-len(rest) :] == rest
 
 
 def test_only_the_shards_that_are_needed_are_touched(tmp_path: Path) -> None:
     write_dataset(tmp_path, clips=300, shards=10)
-    dataset = dataset_of(tmp_path, epochs=1, window_groups=1, batch_size=1)
-    order = reference(tmp_path, epochs=1, window_groups=1)
+    dataset = dataset_of(tmp_path, epochs=1, buffer_groups=1, batch_size=1)
+    order = reference(tmp_path, epochs=1, buffer_groups=1)
     shards = [np.searchsorted(dataset._groups.first_row, row, "right") - 1 for row in order]
     for shard in set(shards) - set(shards[200:]):
         (tmp_path / dataset.manifest.shards[shard].path).unlink()
@@ -216,7 +218,7 @@ def test_memory_does_not_grow_with_the_dataset(small: Path, tmp_path: Path) -> N
     write_dataset(tmp_path, clips=4 * RECORDS, shards=12)
     peaks = []
     for folder in (small, tmp_path):
-        dataset = dataset_of(folder, epochs=1, window_groups=1)
+        dataset = dataset_of(folder, epochs=1, buffer_groups=1)
         next(iter(dataset))
         tracemalloc.start()
         for _ in dataset:
@@ -226,7 +228,7 @@ def test_memory_does_not_grow_with_the_dataset(small: Path, tmp_path: Path) -> N
     assert peaks[1] < 1.2 * peaks[0]
 
 
-def test_damage_ends_an_iteration_before_the_second_window(tmp_path: Path) -> None:
+def test_damage_ends_an_iteration_before_the_second_buffer(tmp_path: Path) -> None:
     write_dataset(tmp_path, clips=6 * 256, shards=1)
     dataset = dataset_of(tmp_path, batch_size=32, epochs=1)
     path = tmp_path / dataset.manifest.shards[0].path
@@ -234,8 +236,8 @@ def test_damage_ends_an_iteration_before_the_second_window(tmp_path: Path) -> No
     data[10] ^= 1  # a column that the view does not read
     path.write_bytes(data)
     iterator = iter(dataset)
-    first_window = list(itertools.islice(iterator, 256 // 32))
-    assert len(first_window) == 8
+    first_buffer = list(itertools.islice(iterator, 256 // 32))
+    assert len(first_buffer) == 8
     with pytest.raises(DatasetError, match=f"{path} is damaged"):
         next(iterator)
 
@@ -266,7 +268,7 @@ def test_a_length_needs_an_end(small: Path) -> None:
     ("field", "value"),
     [
         ("batch_size", 0),
-        ("window_groups", 0),
+        ("buffer_groups", 0),
         ("ranks", 0),
         ("rank", 1),
         ("rank", -1),
@@ -296,3 +298,16 @@ def test_no_dataset_and_one_of_another_schema(tmp_path: Path) -> None:
     recommitted(tmp_path, schema_version=0)
     with pytest.raises(DatasetError, match="schema version 0"):
         dataset_of(tmp_path)
+
+
+def test_the_loader_needs_no_library_but_torch() -> None:
+    """Whoever only reads a dataset does not wait for the models' libraries."""
+    heavy = {"transformers", "apache_beam"}
+    code = f"import singsong.training.loader, sys; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_state_keeps_the_names_that_saved_ones_have(small: Path) -> None:
+    names = ["samples", "dataset_digest", "split", "seed", "shuffle", "window_groups"]
+    assert list(dataset_of(small).state_dict()) == names

@@ -12,23 +12,23 @@ SHARD_ROWS = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any)
 
 
 def order_of(shard_rows: list[int], **changes: object) -> EpochOrder:
-    settings = {"seed": 0, "epoch": 0, "window_groups": 2, "shuffle": True, **changes}
+    settings = {"seed": 0, "epoch": 0, "buffer_groups": 2, "shuffle": True, **changes}
     return EpochOrder(row_groups(shard_rows, rows_per_group=4), **settings)
 
 
 def sequence(order: EpochOrder, shard_rows: list[int]) -> list[int]:
-    """Returns the record at each position, all windows one after the other."""
+    """Returns the record at each position, all buffers one after the other."""
     first_row = row_groups(shard_rows, rows_per_group=4).first_row
-    windows = [order.window(number) for number in range(order.windows)]
-    return [int(row) for w in windows for row in first_row[w.group] + w.row]
+    buffers = [order.buffer(number) for number in range(order.buffers)]
+    return [int(row) for w in buffers for row in first_row[w.group] + w.row]
 
 
 @given(SHARD_ROWS, st.integers(0, 3), st.integers(1, 9), st.booleans())
 @settings(deadline=None)
 def test_each_record_comes_once(
-    shard_rows: list[int], epoch: int, window_groups: int, shuffle: bool
+    shard_rows: list[int], epoch: int, buffer_groups: int, shuffle: bool
 ) -> None:
-    order = order_of(shard_rows, epoch=epoch, window_groups=window_groups, shuffle=shuffle)
+    order = order_of(shard_rows, epoch=epoch, buffer_groups=buffer_groups, shuffle=shuffle)
     found = sequence(order, shard_rows)
     assert sorted(found) == list(range(sum(shard_rows)))
     if not shuffle:
@@ -37,14 +37,14 @@ def test_each_record_comes_once(
 
 @given(SHARD_ROWS, st.integers(1, 9))
 @settings(deadline=None)
-def test_every_position_is_found_without_the_windows_before(
-    shard_rows: list[int], window_groups: int
+def test_every_position_is_found_without_the_buffers_before(
+    shard_rows: list[int], buffer_groups: int
 ) -> None:
-    order = order_of(shard_rows, window_groups=window_groups)
+    order = order_of(shard_rows, buffer_groups=buffer_groups)
     for position in range(sum(shard_rows)):
-        window = order.window(order.window_at(position))
-        assert window.start <= position < window.end
-        assert len(window.groups) <= window_groups
+        buffer = order.buffer(order.buffer_at(position))
+        assert buffer.start <= position < buffer.start + len(buffer.row)
+        assert len(buffer.groups) <= buffer_groups
 
 
 @given(SHARD_ROWS)
@@ -78,8 +78,8 @@ def test_seed_and_epoch_change_the_order() -> None:
 
 
 def test_shards_follow_each_other_and_row_groups_are_shuffled_in_them() -> None:
-    order = order_of([40] * 6, window_groups=1)
-    groups = [order.window(number).groups.item() for number in range(order.windows)]
+    order = order_of([40] * 6, buffer_groups=1)
+    groups = [order.buffer(number).groups.item() for number in range(order.buffers)]
     shards = [group // 10 for group in groups]
     assert [shards[at] for at in range(0, 60, 10)] != sorted(set(shards))
     assert [shard for at, shard in enumerate(shards) if shard != shards[at - at % 10]] == []
@@ -87,14 +87,14 @@ def test_shards_follow_each_other_and_row_groups_are_shuffled_in_them() -> None:
 
 
 def test_a_window_is_shuffled_as_one() -> None:
-    """Records stand in their window at a uniformly random place, whatever their row group."""
-    order = order_of([4 * 2048], window_groups=1024)
-    window = order.window(order.windows - 1)
-    assert len(window.groups) == 1024
-    first_half = slice(0, len(window.row) // 2)
-    middle = np.median(window.groups)
-    assert np.mean(window.group[first_half] < middle) == pytest.approx(0.5, abs=0.03)
-    assert np.mean(window.row[first_half] < 2) == pytest.approx(0.5, abs=0.03)
+    """Records stand in their buffer at a uniformly random place, whatever their row group."""
+    order = order_of([4 * 2048], buffer_groups=1024)
+    buffer = order.buffer(order.buffers - 1)
+    assert len(buffer.groups) == 1024
+    first_half = slice(0, len(buffer.row) // 2)
+    middle = np.median(buffer.groups)
+    assert np.mean(buffer.group[first_half] < middle) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(buffer.row[first_half] < 2) == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_row_group_is_what_the_shards_have() -> None:

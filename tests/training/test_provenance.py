@@ -1,15 +1,22 @@
 """What a model says about the codes it was trained on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from singsong.dataset.handle import Dataset
 from singsong.dataset.manifest import Manifest, read_manifest
 from singsong.generation.song_windows import window_layout
-from singsong.training.featurization import FEATURIZATIONS, Featurization
-from singsong.training.provenance import Provenance, code_differences, differences
+from singsong.training.featurization import FEATURIZATIONS, Featurization, FineCrops
+from singsong.training.featurizer import featurizer_of
+from singsong.training.provenance import (
+    Provenance,
+    code_differences,
+    differences,
+    read_provenance,
+)
+from tests.support.accompanying import save_accompaniment, save_fine
 from tests.support.trained import provenance_of, write_trainable
 
 
@@ -21,8 +28,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 @pytest.mark.parametrize("name", FEATURIZATIONS)
 def test_windows_are_read_and_written_as_clips_are(name: str, manifest: Manifest) -> None:
     """At inference no dataset is at hand; the tokens are the same as the loader's."""
-    provenance = Provenance.from_json(provenance_of(manifest, name).to_json())
-    featurizer = Featurization(name=name).of(Dataset("nowhere", manifest))
+    stored = provenance_of(manifest, name)
+    provenance = Provenance.from_json(stored.to_json(), stored.view.kind)
+    assert provenance == stored
+    featurizer = featurizer_of(Featurization(name=name), manifest)
     random = np.random.default_rng(0)
     semantic, acoustic = random.integers(0, 7, (2, 5)), random.integers(0, 9, (2, 4, 3))
     rows = {"vocals_noisy_semantic": semantic, "vocals_noisy_acoustic": acoustic}
@@ -38,14 +47,17 @@ def test_windows_are_read_and_written_as_clips_are(name: str, manifest: Manifest
 
 
 def test_the_fine_model_knows_its_chunks(manifest: Manifest) -> None:
-    provenance = Provenance.of(manifest, {"crop_seconds": 0.5})
-    assert provenance.chunk_frames == 2
+    stored = Provenance.of(manifest, FineCrops(seconds=0.5))
+    assert stored.to_json()["view"] == {"crop_seconds": 0.5}
+    provenance = Provenance.from_json(stored.to_json(), stored.view.kind)
+    assert provenance == stored
+    assert provenance.chunk_frames() == 2
     assert provenance.fine_vocabulary.codebooks == 3
 
 
 def test_differences_are_named(manifest: Manifest) -> None:
     one = provenance_of(manifest)
-    recipe = {**one.recipe, "encode": {**one.recipe["encode"], "noise_sigma": 0.5}}
+    recipe = replace(one.recipe, encode=replace(one.recipe.encode, noise_sigma=0.5))
     other = replace(one, recipe=recipe, weights={**one.weights, "acoustic": "zzz"})
     grown = replace(one, dataset_digest="another")
     assert differences(one, grown) == []
@@ -55,3 +67,18 @@ def test_differences_are_named(manifest: Manifest) -> None:
     ]
     assert code_differences(one, other) == ["weights.acoustic: aaa -> zzz"]
     assert code_differences(one, replace(one, recipe=recipe)) == []
+
+
+def test_the_stored_recipe_is_that_of_the_dataset(manifest: Manifest) -> None:
+    """Value by value, so that it can be compared with the recipe of another dataset."""
+    assert provenance_of(manifest).to_json()["recipe"] == manifest.recipe
+
+
+def test_the_kind_is_read_from_the_type_of_the_model(tmp_path: Path) -> None:
+    accompaniment, fine = save_accompaniment(tmp_path / "a"), save_fine(tmp_path / "b")
+    assert read_provenance(accompaniment, Featurization).view == Featurization()
+    assert read_provenance(fine, FineCrops).view == FineCrops(seconds=0.5)
+    with pytest.raises(ValueError, match="holds a fine model, not an accompaniment model"):
+        read_provenance(fine, Featurization)
+    with pytest.raises(ValueError, match="holds an accompaniment model, not a fine model"):
+        read_provenance(accompaniment, FineCrops)

@@ -1,20 +1,11 @@
 """Operations counted by PyTorch against a formula by hand."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from singsong.dataset.handle import open_dataset
-from singsong.training.featurization import Featurization
-from singsong.training.stages import stage_of
+from singsong.training.architectures import ARCHITECTURES
+from singsong.training.featurization import ModelKind
 from singsong.training.throughput import Throughput, peak_flops, training_flops
-from tests.support.trained import write_trainable
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trainable(tmp_path_factory.mktemp("data"))
 
 
 def by_hand(*, source: int, target: int, vocabulary: int) -> int:
@@ -28,12 +19,12 @@ def by_hand(*, source: int, target: int, vocabulary: int) -> int:
     return 2 * (layers * (encoder + decoder + crossing) + target * width * vocabulary)
 
 
-def test_operations_are_those_of_the_formula(data: Path) -> None:
-    stage = stage_of(Featurization(name="S-SA").of(open_dataset(str(data))))
-    stage.lengths = (250, 750)  # so that attention weighs
-    config = stage.new_config("tiny")
-    forward = by_hand(source=250, target=750, vocabulary=config.vocab_size)
-    assert training_flops(stage, config) == 3 * forward
+def test_operations_are_those_of_the_formula() -> None:
+    lengths = {"source": 250, "target": 750}  # so that attention weighs
+    architecture = ARCHITECTURES[ModelKind.ACCOMPANIMENT]
+    config = architecture.new_config("tiny", vocab_size=27)
+    forward = by_hand(vocabulary=27, **lengths)
+    assert training_flops(architecture, config, **lengths) == 3 * forward
 
 
 def test_mfu_is_operations_over_what_the_device_could_do(monkeypatch: pytest.MonkeyPatch) -> None:

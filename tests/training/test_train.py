@@ -24,7 +24,6 @@ from singsong.training.fine_model import FineModel
 from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.losses import token_losses
 from singsong.training.processes import Processes
-from singsong.training.stages import stage_of
 from singsong.training.train import Trainer, TrainingError, train
 from tests.support.trained import VOCABULARY, quick_config, write_trainable
 
@@ -39,10 +38,10 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return dict(model.state_dict())
 
 
-@pytest.mark.parametrize("stage", ["accompaniment", "fine"])
-def test_forty_steps_are_twenty_and_twenty(data: Path, tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize("kind", ["accompaniment", "fine"])
+def test_forty_steps_are_twenty_and_twenty(data: Path, tmp_path: Path, kind: str) -> None:
     """Weights, optimiser, order, crops and dropout go on as if nothing had happened."""
-    how = {"stage": stage, "batch_size": 4, "dropout": 0.2, "crop_seconds": 0.5}
+    how = {"kind": kind, "batch_size": 4, "dropout": 0.2, "crop_seconds": 0.5}
     whole, halves = (quick_config(data, tmp_path / name, **how) for name in ("whole", "halves"))
     train(replace(whole, steps=40))
     train(replace(halves, steps=20))
@@ -249,7 +248,7 @@ def test_another_recipe_and_another_dataset_are_refused(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_only_when_asked_and_as_it_was(data: Path, tmp_path: Path) -> None:
     train(quick_config(data, tmp_path, steps=1), resume=True)  # there is none yet
-    with pytest.raises(ValueError, match="holds a run at step 1: pass --resume"):
+    with pytest.raises(ValueError, match="holds a run at step 1: pass --resume to continue"):
         train(quick_config(data, tmp_path, steps=2))
     with pytest.raises(ValueError, match=r"\(batch_size: 8 -> 4; seed: 0 -> 1\)"):
         train(quick_config(data, tmp_path, steps=2, batch_size=4, seed=1), resume=True)
@@ -357,7 +356,7 @@ def test_what_tensorboard_reads(data: Path, tmp_path: Path) -> None:
 
 def test_the_fine_model_is_measured_on_fine_codes(data: Path, tmp_path: Path) -> None:
     config = quick_config(
-        data, tmp_path, stage="fine", crop_seconds=0.5, evaluate_every=6, relative_positions=False
+        data, tmp_path, kind="fine", crop_seconds=0.5, evaluate_every=6, relative_positions=False
     )
     result = train(config)
     assert result.best is not None
@@ -377,26 +376,24 @@ def test_settings_that_fit_nothing_are_refused(data: Path, tmp_path: Path) -> No
         ({"preset": "huge"}, "preset must be one of"),
         ({"best_metric": "fad"}, r"best_metric must be one of \['loss', 'nll'\], found 'fad'"),
         ({"device": "cuda:99"}, "this machine has"),
-        ({"start_from": str(tmp_path / "nowhere")}, "is no model"),
+        ({"start_from": str(tmp_path / "nowhere")}, "is not a model"),
     ):
         with pytest.raises(ValueError, match=message):
             train(quick_config(data, tmp_path / "run", **changes))
     for changes, message in (
-        ({"stage": "coarse"}, "stage must be one of"),
+        ({"kind": "coarse"}, "kind must be one of"),
         ({"steps": 0}, "steps must be at least 1, found 0"),
         ({"save_every": -1}, "save_every must not be negative, found -1"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), found 1\.0"),
         ({"z_loss": -1.0}, "z_loss must not be negative"),
         ({"warmup_steps": 0}, "warmup_steps must be at least 1"),
         ({"dtype": "float16"}, "dtype must be one of"),
-        ({"patience": 3}, "patience counts evaluations"),
+        ({"patience": 3}, "it and evaluate_every must be at least 1, found 3 and 0"),
         ({"featurization": "A-S"}, "featurization must be one of"),
-        ({"stage": "fine", "crop_seconds": 0.0}, "seconds of a crop must be positive"),
+        ({"kind": "fine", "crop_seconds": 0.0}, "seconds of a crop must be positive"),
     ):
         with pytest.raises(ValueError, match=message):
             quick_config(data, tmp_path / "run", **changes)
-    with pytest.raises(ValueError, match="no model is trained on a int"):
-        stage_of(3)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
@@ -407,3 +404,11 @@ def test_a_dataset_without_clips_to_validate_on_is_told_before_training(tmp_path
     recommitted(folder, shards=tuple(shards))
     with pytest.raises(DatasetError, match=r"split validation holds no records: .*evaluate_every"):
         train(quick_config(folder, tmp_path / "run", evaluate_every=1))
+
+
+def test_a_checkpoint_calls_the_kind_of_model_its_stage(tmp_path: Path) -> None:
+    """As the checkpoints of older versions do, which can be resumed."""
+    for kind in ("accompaniment", "fine"):
+        stored = quick_config(tmp_path, tmp_path / "run", kind=kind).to_json()
+        assert (next(iter(stored)), stored["stage"]) == ("stage", kind)
+        assert "kind" not in stored

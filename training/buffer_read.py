@@ -1,32 +1,37 @@
-"""Reads the records of a window: a task per row group puts each record where the order wants it."""
+"""Reads a shuffle buffer: one task per row group puts each record where the order wants it."""
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Executor
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
+import torch
 
 from singsong.dataset.shard_reader import Rows, ShardReader
-from singsong.training.featurization import Features, Featurizer
-from singsong.training.order import IndexArray, RowGroups, Window
+from singsong.training.featurizer import Features, Featurizer
+from singsong.training.order import IndexArray, RowGroups, ShuffleBuffer
+
+Batch: TypeAlias = dict[str, torch.Tensor]
 
 
-class WindowRead:
-    """The records that one reader wants of a window.
+class BufferRead:
+    """The records that one reader wants of a shuffle buffer.
 
     Args:
-        window: The window.
+        buffer: The shuffle buffer.
         mine: Positions in it of the wanted records, ascending.
         groups: The row groups of the split.
         reader: Reads them.
         featurizer: Turns records into features.
-        pool: Where to begin at once; None reads when the result is asked for.
+        pool: Where reading starts at once; None reads when the result is asked for.
     """
 
     def __init__(
         self,
-        window: Window,
+        buffer: ShuffleBuffer,
         mine: IndexArray,
         *,
         groups: RowGroups,
@@ -34,9 +39,9 @@ class WindowRead:
         featurizer: Featurizer,
         pool: Executor | None,
     ) -> None:
-        self._epoch, self._groups = window.epoch, groups
+        self._epoch, self._groups = buffer.epoch, groups
         self._reader, self._featurizer = reader, featurizer
-        self._group, self._row = window.group[mine], window.row[mine]
+        self._group, self._row = buffer.group[mine], buffer.row[mine]
         wanted = np.flatnonzero(np.bincount(self._group))
         self.shards = frozenset(groups.shard[wanted].tolist())
         self._features: Features = {
@@ -66,6 +71,22 @@ class WindowRead:
             rows = _taken(rows, self._row[at])
         for name, values in self._featurizer.features(rows, epoch=self._epoch).items():
             self._features[name][at] = values
+
+
+def take_batch(held: deque[Features], size: int) -> Batch:
+    """Removes the first records from those held and returns them as a batch."""
+    parts = []
+    while size:
+        rows = held.popleft()
+        count = min(size, len(rows["row"]))
+        parts.append({name: values[:count] for name, values in rows.items()})
+        if count < len(rows["row"]):
+            held.appendleft({name: values[count:] for name, values in rows.items()})
+        size -= count
+    return {
+        name: torch.from_numpy(np.concatenate([part[name] for part in parts], dtype=np.int64))
+        for name in parts[0]
+    }
 
 
 def _taken(rows: Rows, wanted: IndexArray) -> Rows:
