@@ -56,17 +56,14 @@ def stream_mono(
         block_frames: Maximum number of frames to decode at once; does not affect the samples.
 
     Returns:
-        Consecutive non-empty float32 [samples], at least one. The file is opened when the first
-        block is requested; closing the iterator ends the decoder.
+        Non-empty float32 [samples], at least one. The first opens the file; closing ends it.
 
     Raises:
-        ValueError: `rate_hz` or `block_frames` is not positive. The errors below are raised by
-            the iterator.
+        ValueError: `rate_hz` or `block_frames` is not positive; the others come while iterating.
         UnreadableFileError: The file does not exist or cannot be opened.
         EmptyFileError: The file has no bytes or no samples.
         NotAudioError: The path is not a file, or no decoder recognises its content.
-        CorruptAudioError: A decoder complains, crashes or stops early, or the sample rate is
-            implausible.
+        CorruptAudioError: A decoder complains or stops early, or the sample rate is implausible.
         DecodeTimeoutError: The decoder takes too long.
         DecodeMemoryError: The decoder needs too much memory.
 
@@ -76,10 +73,9 @@ def stream_mono(
     ...     sum(len(block) for block in stream_mono(file.name, rate_hz=16000))
     16000
     """
-    if rate_hz <= 0 or block_frames <= 0:
-        raise ValueError(
-            f"rate_hz and block_frames must be positive, found {rate_hz} and {block_frames}"
-        )
+    if min(rate_hz, block_frames) <= 0:
+        found = f"{rate_hz} and {block_frames}"
+        raise ValueError(f"rate_hz and block_frames must be positive, found {found}")
     return _stream(path, rate_hz, limits, block_frames)
 
 

@@ -50,8 +50,7 @@ def open_with_ffmpeg(
         fd: An open regular file; its position is moved.
         limits: Time and memory limits of the child process.
         block_frames: Maximum number of frames per block.
-        complaint: The message of another decoder that recognises the format, or None. It
-            distinguishes a damaged file from one without audio.
+        complaint: The message of another decoder if it recognises the format: a damaged file.
 
     Yields:
         The open file; reading its blocks may raise the errors below too.
