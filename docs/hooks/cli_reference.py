@@ -84,7 +84,10 @@ def _flag(action: argparse.Action) -> str:
     if not action.option_strings:
         return f"`{action.metavar or action.dest}`"
     takes_none = action.nargs == 0 or action.choices
-    values = "" if takes_none else f" {action.metavar or _PLACEHOLDERS.get(action.type, 'VALUE')}"
+    metavar = str(action.metavar or _PLACEHOLDERS.get(action.type, "VALUE"))
+    if metavar.startswith("NAME[:SOURCE]"):
+        metavar = "SPEC"  # the guide to models explains it; the table stays narrow
+    values = "" if takes_none else f" {metavar}"
     return ", ".join(f"`{_escaped(flag + values)}`" for flag in action.option_strings)
 
 
@@ -95,9 +98,9 @@ def _default(action: argparse.Action) -> str:
     if unset or not action.option_strings:
         return ""
     if action.dest == "splits":
-        return f"`{','.join(f'{name}={weight}' for name, weight in action.default)}`"
+        return ", ".join(f"`{name}={weight}`" for name, weight in action.default)
     if isinstance(action.default, tuple):
-        return f"`{','.join(map(str, action.default))}`"
+        return ", ".join(f"`{value}`" for value in action.default)
     return f"`{action.default}`"
 
 
