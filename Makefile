@@ -19,12 +19,13 @@ demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to l
 test: $(VENV)/.dev ## run the test suite
 	@$(BIN)/python -m pytest -q $(if $(CI),--require-tools,) $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## ruff, mypy --strict and the import directions of the rooms
+lint: $(VENV)/.dev ## ruff, mypy --strict, the import directions of the rooms and the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@mkdir -p $(VENV)/mypy && ln -sfn ../.. $(VENV)/mypy/singsong
 	@MYPYPATH=$(VENV)/mypy $(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_rooms.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 mutants: $(VENV)/.dev ## plant each bug of tests/mutants/ in a copy: the tests must notice; ONLY=WORD picks some
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)",)
