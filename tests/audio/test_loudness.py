@@ -42,6 +42,15 @@ def test_the_rectangular_window_is_the_loudest_frame(seconds: float, hop_fractio
     )
 
 
+@pytest.mark.parametrize("hop_fraction", [0.25, 1.0])
+def test_the_first_and_the_last_frame_count(hop_fraction: float) -> None:
+    window = LoudnessWindow(seconds=0.04, hop_fraction=hop_fraction)
+    audio = np.zeros(3 * 40, np.float32)
+    audio[-40:] = 0.1
+    for clip in (audio, audio[::-1]):
+        assert peak_rms_db(clip, sample_rate_hz=1000, window=window) == pytest.approx(-20, abs=0.01)
+
+
 @pytest.mark.parametrize("kind", ["rect", "exp"])
 def test_silence_and_short_clips_have_finite_figures(kind: str) -> None:
     window = LoudnessWindow(kind=kind)
@@ -61,6 +70,7 @@ def test_silence_and_short_clips_have_finite_figures(kind: str) -> None:
         (-100.0, -25.01, "instrumental_too_quiet"),
         (-15.01, -20.0, None),
         (-15.0, -20.0, "vocals_too_loud"),
+        (-3.0, -20.0, "vocals_too_loud"),
         (-200.0, -200.0, "instrumental_too_quiet"),
     ],
 )

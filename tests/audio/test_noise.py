@@ -26,6 +26,11 @@ def test_noise_depends_on_clip_and_seed_alone() -> None:
     assert not np.array_equal(noise(seed=1), again)
 
 
+def test_noise_grows_with_sigma() -> None:
+    for sigma in (0.5, 1.0, 2.0):
+        np.testing.assert_allclose(noise(sigma), noise(0.01) * (sigma / 0.01), rtol=1e-5)
+
+
 def test_seed_zero_is_a_seed() -> None:
     draws = {generator(seed=seed, purpose="p", key="k").random() for seed in range(5)}
     assert len(draws) == 5

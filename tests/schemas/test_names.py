@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import pytest
 
-from singsong.schemas.names import clip_id, part_path, shard_of, split_of
+from singsong.schemas.names import clip_id, part_path, shard_of, split_of, table_path, version_path
 
 IDS = [sha256(str(number).encode()).hexdigest() for number in range(20000)]
 PAPER_SPLITS = (("train", 98), ("validation", 1), ("test", 1))
@@ -33,6 +33,13 @@ def test_clip_ids_sort_as_the_clips_do() -> None:
 
 def test_parts_are_named_by_track_and_recipe() -> None:
     assert part_path(IDS[0], IDS[1]) == f"{IDS[0][:2]}/{IDS[0]}-{IDS[1]}.parquet"
+
+
+def test_tables_and_versions_are_named_by_twelve_digits() -> None:
+    digest = "0123456789abcdef" * 4
+    assert version_path(digest) == "versions/0123456789ab.json"
+    path = table_path(name="tracks", sha256=digest, suffix="parquet")
+    assert path == "tables/tracks-0123456789ab.parquet"
 
 
 def test_golden_shards_and_splits() -> None:

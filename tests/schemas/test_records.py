@@ -8,6 +8,8 @@ import pytest
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.schemas.records import (
+    ROWS_PER_GROUP,
+    SCHEMA_VERSION,
     Geometry,
     RecordField,
     part_fields,
@@ -44,6 +46,24 @@ def test_a_record_of_the_paper() -> None:
         assert shapes[f"{source}_acoustic"] == ((500, 12), 1024)
         assert fields[f"{source}_acoustic"].values == 6000
     assert fields["clip_id"].values == 1
+
+
+def test_another_version_or_size_of_groups_is_another_format() -> None:
+    """Readers of published datasets find a record by these numbers."""
+    assert (SCHEMA_VERSION, ROWS_PER_GROUP) == (1, 256)
+
+
+def test_fields_and_geometries_are_values() -> None:
+    fields, again = fields_of(), fields_of()
+    assert {hash(field) for field in fields.values()} == {hash(field) for field in again.values()}
+    assert hash(PAPER) == hash(replace(PAPER))
+
+
+def test_each_code_says_of_which_sound_it_is() -> None:
+    fields = fields_of()
+    sounds = {"vocals": "vocals", "vocals_noisy": "noisy vocals", "instrumental": "instrumental"}
+    for source, sound in sounds.items():
+        assert fields[f"{source}_semantic"].meaning == f"semantic codes of the {sound}"
 
 
 def test_without_a_separator_there_is_one_source_and_one_level() -> None:

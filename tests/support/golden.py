@@ -107,9 +107,9 @@ def _expected_ids(music: Path) -> list[str]:
 
 
 def _measure_training(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    flags = ("--preset", "tiny", "--steps", STEPS, "--batch-size", "4", "--evaluate-every", "0")
-    flags = (*flags, "--data", folder / "dataset", "--device", "cpu", "--dtype", "float32")
-    _run("train", "accompaniment", "--output", folder / "run", *flags)
+    data = ("--data", folder / "dataset", "--evaluate-every", "0")
+    flags = ("--preset", "tiny", "--steps", str(STEPS), "--batch-size", "4", "--device", "cpu")
+    _run("train", "accompaniment", "--output", folder / "run", *data, *flags, "--dtype", "float32")
     (checkpoint,) = (folder / "run/checkpoints").iterdir()
     state = json.loads((checkpoint / "state.json").read_text())
     config = json.loads((checkpoint / "model/config.json").read_text())

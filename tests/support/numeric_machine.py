@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -57,7 +58,7 @@ def reference_input(*shape: int) -> FloatArray:
     return (steps.astype(np.float32) / np.float32(1 << 15)).reshape(shape)
 
 
-def _torch_results() -> Iterator[FloatArray]:
+def _torch_results() -> Iterator[npt.NDArray[Any]]:
     rows = torch.from_numpy(reference_input(96, 160))
     image = torch.from_numpy(reference_input(2, 8, 40, 64))
     kernel = torch.from_numpy(reference_input(16, 8, 5, 5))
@@ -80,10 +81,10 @@ def _torch_results() -> Iterator[FloatArray]:
     yield torch.stack([rows.sum(), rows.square().mean(), rows.std()]).numpy()
 
 
-def _numpy_results() -> Iterator[FloatArray]:
+def _numpy_results() -> Iterator[npt.NDArray[Any]]:
     rows, sound = reference_input(96, 160), reference_input(4096, 2)
     for dtype in (np.float32, np.float64):
-        values = rows.astype(dtype)
+        values: npt.NDArray[Any] = rows.astype(dtype)
         yield values @ values.T
         yield np.exp(values)
         yield np.log(np.abs(values) + 1)
