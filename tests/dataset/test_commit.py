@@ -119,7 +119,7 @@ def test_a_sweep_keeps_the_files_of_older_versions(tmp_path: Path) -> None:
     before = files(tmp_path)
     newest = dataclasses.replace(manifest, shards=manifest.shards[:1], tables=manifest.tables[:1])
     commit_manifest(str(tmp_path), newest)
-    sweep(str(tmp_path))
+    sweep(str(tmp_path), newest=newest)
     assert files(tmp_path) == before
 
 

@@ -1,6 +1,5 @@
 """What a filter makes of a part, and which rows of it are read, against rows known beforehand."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,20 @@ import pytest
 from benchmarks.support.code_dataset import ONE_SECOND, SMALL
 from singsong.dataset.parts import (
     BrokenPartError,
+    ClipFailure,
     MissingCodesError,
     PartDecisions,
+    PartPreview,
     TrackFacts,
     decide,
-    read_loudness,
+    preview_part,
     read_rows,
     rows_to_table,
     write_part,
 )
+from singsong.schemas.outcomes import ClipStatus
 from singsong.schemas.recipe import LoudnessFilter
-from singsong.schemas.records import DROPPED, ENCODED, FAILED, record_fields
+from singsong.schemas.records import record_fields
 
 FIELDS = record_fields(ONE_SECOND, SMALL)
 FACTS = TrackFacts(track_id="ab", audio_sha256="cd", seconds=6.5, tail_seconds=0.5)
@@ -30,7 +32,7 @@ CODES = [field for field in FIELDS if field.kind == "codes"]
 QUIET, LOUD = -40.0, 0.0
 
 
-def row(index: int, status: str = ENCODED, **values: Any) -> dict[str, Any]:
+def row(index: int, status: str = ClipStatus.ENCODED, **values: Any) -> dict[str, Any]:
     """Returns a row that the paper's filter keeps; each has codes of its own."""
     levels = {"vocals_peak_rms_db": -20.0, "instrumental_peak_rms_db": -18.0}
     codes = {
@@ -38,7 +40,7 @@ def row(index: int, status: str = ENCODED, **values: Any) -> dict[str, Any]:
         for number, field in enumerate(CODES)
     }
     known = {"clip_id": f"ab-{index:06d}", "clip_index": index, "status": status}
-    return {**known, **levels, **(codes if status == ENCODED else {}), **values}
+    return {**known, **levels, **(codes if status == ClipStatus.ENCODED else {}), **values}
 
 
 def part(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
@@ -55,18 +57,18 @@ def decided(folder: Path, *rows: dict[str, Any], separated: bool = True) -> Part
 def test_each_clip_of_a_part_is_kept_dropped_or_failed(tmp_path: Path) -> None:
     found = decided(
         tmp_path,
-        row(0, DROPPED, instrumental_peak_rms_db=QUIET),
+        row(0, ClipStatus.DROPPED, instrumental_peak_rms_db=QUIET),
         row(1),
         row(2, vocals_peak_rms_db=LOUD),  # kept when it was encoded; the filter is stricter now
-        row(3, FAILED, reason="non_finite", message="not a number"),
-        row(4, DROPPED, vocals_peak_rms_db=LOUD),
+        row(3, ClipStatus.FAILED, reason="non_finite", message="not a number"),
+        row(4, ClipStatus.DROPPED, vocals_peak_rms_db=LOUD),
         row(5),
     )
     assert found == PartDecisions(
         facts=FACTS,
         kept=(1, 5),
         dropped=(("instrumental_too_quiet", 1), ("vocals_too_loud", 2)),
-        failures=((3, "non_finite", "not a number"),),
+        failures=(ClipFailure(clip_index=3, reason="non_finite", message="not a number"),),
     )
 
 
@@ -78,7 +80,7 @@ def test_without_stems_nothing_is_dropped(tmp_path: Path) -> None:
 
 def test_a_clip_that_is_to_be_kept_must_have_codes(tmp_path: Path) -> None:
     with pytest.raises(MissingCodesError, match="ab-000001 is kept by the filter"):
-        decided(tmp_path, row(0), row(1, DROPPED))
+        decided(tmp_path, row(0), row(1, ClipStatus.DROPPED))
 
 
 @pytest.mark.parametrize("broken", [b"", b"PAR1 is not enough"])
@@ -101,16 +103,19 @@ def test_a_preview_counts_what_would_be_kept_without_codes(tmp_path: Path) -> No
         tmp_path,
         [
             *(row(index) for index in range(3)),
-            row(3, FAILED, reason="non_finite"),
-            row(4, DROPPED, instrumental_peak_rms_db=QUIET),
-            row(5, DROPPED, instrumental_peak_rms_db=2 * QUIET),
+            row(3, ClipStatus.FAILED, reason="non_finite"),
+            row(4, ClipStatus.DROPPED, instrumental_peak_rms_db=QUIET),
+            row(5, ClipStatus.DROPPED, instrumental_peak_rms_db=2 * QUIET),
         ],
     )
-    strict = Counter({"kept": 3, "failed: non_finite": 1, "dropped: instrumental_too_quiet": 2})
-    assert read_loudness(url, LoudnessFilter()) == (strict, 0)
-    loose = Counter({"kept": 4, "failed: non_finite": 1, "dropped: instrumental_too_quiet": 1})
+    failed = {"non_finite": 1}
+    assert preview_part(url, LoudnessFilter()) == PartPreview(
+        kept=3, dropped={"instrumental_too_quiet": 2}, failed=failed, without_codes=0
+    )
     wanted = LoudnessFilter(min_instrumental_db=-50.0, max_vocals_above_db=50.0)
-    assert read_loudness(url, wanted) == (loose, 1)
+    assert preview_part(url, wanted) == PartPreview(
+        kept=4, dropped={"instrumental_too_quiet": 1}, failed=failed, without_codes=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,9 +149,12 @@ def test_codes_must_have_the_shape_of_their_field() -> None:
 def test_codes_lie_row_by_row_and_a_clip_without_any_has_null() -> None:
     shape = next(field.shape for field in CODES if field.name == "vocals_acoustic")
     codes = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
-    table = rows_to_table([row(0, FAILED), row(1, vocals_acoustic=codes), row(2, FAILED)], FIELDS)
+    table = rows_to_table(
+        [row(0, ClipStatus.FAILED), row(1, vocals_acoustic=codes), row(2, ClipStatus.FAILED)],
+        FIELDS,
+    )
     assert table["vocals_acoustic"].to_pylist() == [None, codes.reshape(-1).tolist(), None]
     assert table["vocals_semantic"].null_count == 2
-    nothing = rows_to_table([row(0, FAILED)], FIELDS)
+    nothing = rows_to_table([row(0, ClipStatus.FAILED)], FIELDS)
     assert nothing["vocals_acoustic"].to_pylist() == [None]
     assert nothing["reason"].to_pylist() == [None]

@@ -12,10 +12,11 @@ import pytest
 import singsong.dataset.parts
 import singsong.dataset.shard_writer
 from singsong.dataset.manifest import ShardEntry
-from singsong.dataset.parts import TrackFacts, has_failed_clips, read_loudness, write_part
+from singsong.dataset.parts import TrackFacts, has_failed_clips, preview_part, write_part
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.dataset.tfrecord import decode_example, read_records
-from singsong.schemas.records import ENCODED, FAILED, record_fields, shard_fields
+from singsong.schemas.outcomes import ClipStatus
+from singsong.schemas.records import record_fields, shard_fields
 from tests.support.small_dataset import MODELS, RECIPE
 
 FIELDS = record_fields(RECIPE.encode, MODELS.geometry)
@@ -29,7 +30,7 @@ def row(track: str, index: int) -> dict:
         "clip_id": f"{track[:32]}-{index:06d}",
         "track_id": track,
         "clip_index": index,
-        "status": ENCODED,
+        "status": ClipStatus.ENCODED,
         "reason": "",
         "message": "",
     }
@@ -47,7 +48,7 @@ def write_parts(folder: Path, clips: int, *, failed: Sequence[int] = ()) -> None
         facts = TrackFacts(track_id=track, audio_sha256="", seconds=1.0, tail_seconds=0.0)
         rows = [row(track, index) for index in range(clips)]
         for index in failed:
-            rows[index].update(status=FAILED, reason="non_finite")
+            rows[index].update(status=ClipStatus.FAILED, reason="non_finite")
         url = str(folder / f"{track[0]}.parquet")
         write_part(url, rows, fields=FIELDS, facts=lambda facts=facts: facts)
 
@@ -155,10 +156,10 @@ def test_failed_clips_of_a_part_are_seen(tmp_path: Path) -> None:
     assert not has_failed_clips(str(tmp_path / "c.parquet"))
     write_parts(tmp_path, clips=3, failed=[2])
     assert has_failed_clips(str(tmp_path / "c.parquet"))
-    outcomes, without_codes = read_loudness(str(tmp_path / "c.parquet"), RECIPE.dataset_filter)
-    assert outcomes["failed: non_finite"] == 1
-    assert sum(outcomes.values()) == 3
-    assert without_codes == 0
+    found = preview_part(str(tmp_path / "c.parquet"), RECIPE.dataset_filter)
+    assert found.failed["non_finite"] == 1
+    assert found.kept + sum(found.dropped.values()) + sum(found.failed.values()) == 3
+    assert found.without_codes == 0
 
 
 def test_codes_of_another_shape_are_refused() -> None:

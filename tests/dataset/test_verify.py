@@ -51,10 +51,15 @@ def replace_bytes(dataset: Path, entry: FileEntry, data: bytes) -> None:
     commit_manifest(str(dataset), dataclasses.replace(manifest, shards=shards, tables=tables))
 
 
-def rewrite(dataset: Path, entry: FileEntry, change: Callable[[pa.Table], pa.Table]) -> None:
+def rewrite(
+    dataset: Path,
+    entry: FileEntry,
+    change: Callable[[pa.Table], pa.Table],
+    group_rows: int | None = None,
+) -> None:
     """Changes a Parquet file and lets the manifest say so."""
-    data = io.BytesIO()
-    pq.write_table(change(pq.read_table(dataset / entry.path)), data)
+    data, table = io.BytesIO(), change(pq.read_table(dataset / entry.path))
+    pq.write_table(table, data, row_group_size=group_rows)
     replace_bytes(dataset, entry, data.getvalue())
 
 

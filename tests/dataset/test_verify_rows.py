@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import singsong.dataset.verify
+import singsong.dataset.shard_tables
+from singsong.dataset.handle import Dataset
 from singsong.dataset.manifest import Manifest, commit_manifest, read_manifest
-from singsong.dataset.tfrecord import Example, read_records, write_record
+from singsong.dataset.tfrecord import Example, frame_record, read_records
 from singsong.dataset.verify import verify_dataset
 from tests.dataset.test_verify import (
     dataset,  # noqa: F401
@@ -37,7 +38,7 @@ def rewrite_records(
     change(first.features.feature)
     data = io.BytesIO()
     for record in [first.SerializeToString(deterministic=True), *records[1:]]:
-        write_record(data, record)
+        data.write(frame_record(record))
     replace_bytes(dataset, shard, data.getvalue())
     return shard.path
 
@@ -71,10 +72,12 @@ def test_rows_in_another_order_are_found(
     batch_rows: int,
 ) -> None:
     """Also where two batches of rows meet."""
-    monkeypatch.setattr(singsong.dataset.verify, "_BATCH_ROWS", batch_rows)
+    monkeypatch.setattr(singsong.dataset.shard_tables, "ROWS_PER_GROUP", batch_rows)
+    rewrite(dataset, shard_of_format(dataset, "parquet"), lambda table: table, batch_rows)
     assert problems(dataset) == []
     shard = shard_of_format(dataset, "parquet")
-    rewrite(dataset, shard, lambda table: table.take([0, 2, 1, *range(3, table.num_rows)]))
+    order = [0, 2, 1, *range(3, shard.rows)]
+    rewrite(dataset, shard, lambda table: table.take(order), batch_rows)
     assert set(problems(dataset)) == {f"{shard.path}: its rows are not sorted by clip id"}
 
 
@@ -145,7 +148,9 @@ def test_a_wrong_number_of_rows_is_found(dataset: Path, name: str) -> None:  # n
     shard = shard_of_format(dataset, name)
     more = dataclasses.replace(shard, rows=shard.rows + 1)
     shards = tuple(more if one == shard else one for one in manifest.shards)
-    lines = list(verify_dataset(str(dataset), dataclasses.replace(manifest, shards=shards)))
+    lines = list(
+        verify_dataset(Dataset(str(dataset), dataclasses.replace(manifest, shards=shards)))
+    )
     assert f"{shard.path}: holds {shard.rows} rows, the manifest says {more.rows}" in lines
 
 
@@ -166,7 +171,7 @@ def test_duplicate_and_failed_tracks_are_accounted_for(dataset: Path) -> None:  
     value = json.loads(read_manifest(str(dataset)).to_json())
     value["counts"]["tracks"].update(listed=15, duplicate=2, failed={"corrupt": 4, "empty": 1})
     manifest = Manifest.from_json(json.dumps(value))
-    assert list(verify_dataset(str(dataset), manifest)) == []
+    assert list(verify_dataset(Dataset(str(dataset), manifest))) == []
 
 
 def test_a_stray_table_is_found_and_an_older_version_is_not_stray(
@@ -184,5 +189,5 @@ def test_a_stray_table_is_found_and_an_older_version_is_not_stray(
 def test_each_file_is_reported_once_it_is_checked(dataset: Path) -> None:  # noqa: F811
     manifest = read_manifest(str(dataset))
     calls: list[None] = []
-    list(verify_dataset(str(dataset), manifest, on_file=lambda: calls.append(None)))
+    list(verify_dataset(Dataset(str(dataset), manifest), on_file=lambda: calls.append(None)))
     assert len(calls) == len(manifest.shards) + len(manifest.tables)

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.docs.pages import ROOT
+from benchmarks.support.command import ROOT
 from tests.support.tiny_dataset import make_run
 
 EXAMPLES = ROOT / "examples"

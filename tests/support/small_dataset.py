@@ -20,7 +20,7 @@ from singsong.transforms.assemble_shards import (
     select_clips,
 )
 from singsong.transforms.stopwatch import Stopwatch
-from singsong.transforms.track_encoder import TrackEncoder
+from singsong.transforms.track_rows import TrackRows
 from tests.support.fakes import fake_models, tone
 
 _FAKE = ModelSpec(name="fake")
@@ -47,12 +47,12 @@ def write_tone_part(folder: Path, number: int, recipe: EncodeRecipe = RECIPE.enc
     """Writes the part of a track of two clips and a tail; each number is another pitch."""
     track_id = hashlib.sha256(f"tone {number}".encode()).hexdigest()
     path = part_path(track_id, encode_digest(recipe, MODELS.weights))
-    encoder = TrackEncoder(track_id=track_id, recipe=recipe, models=MODELS, watch=Stopwatch())
+    track_rows = TrackRows(track_id=track_id, recipe=recipe, models=MODELS, watch=Stopwatch())
     write_part(
         storage.join(str(folder / "parts"), path),
-        encoder.rows([tone(2.5, hz=220.3 + 10 * number)]),
+        track_rows.rows([tone(2.5, hz=220.3 + 10 * number)]),
         fields=record_fields(recipe, MODELS.geometry),
-        facts=encoder.facts,
+        facts=track_rows.facts,
     )
     track = Track(track_id=track_id, uri=f"file:///tone-{number:03d}.wav", size_bytes=1)
     return PartRef(track=track, path=path)

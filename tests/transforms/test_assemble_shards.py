@@ -10,14 +10,16 @@ import pytest
 from singsong.dataset.parts import (
     BrokenPartError,
     MissingCodesError,
+    PartPreview,
     TrackFacts,
-    read_loudness,
+    preview_part,
     write_part,
 )
 from singsong.schemas.elements import DeadLetter, PartRef, Track, TrackSummary
 from singsong.schemas.names import shard_of, split_of
+from singsong.schemas.outcomes import ClipStatus
 from singsong.schemas.recipe import DatasetRecipe, LoudnessFilter
-from singsong.schemas.records import DROPPED, ENCODED, FAILED, record_fields
+from singsong.schemas.records import record_fields
 from singsong.transforms.assemble_shards import (
     AssembleConfig,
     SelectedTrack,
@@ -43,15 +45,15 @@ AUDIO = hashlib.sha256(b"some audio").hexdigest()
 def write_rows(folder: Path, statuses: dict[int, str] | None = None) -> None:
     rows = []
     for index, (vocals_db, instrumental_db, _) in enumerate(LEVELS):
-        status = (statuses or {}).get(index, ENCODED)
+        status = (statuses or {}).get(index, ClipStatus.ENCODED)
         row = {
             "clip_id": f"{TRACK.track_id[:32]}-{index:06d}",
             "clip_index": index,
             "status": status,
-            "reason": "non_finite" if status == FAILED else "",
-            "message": f"clip {index}" if status == FAILED else "",
+            "reason": "non_finite" if status == ClipStatus.FAILED else "",
+            "message": f"clip {index}" if status == ClipStatus.FAILED else "",
         }
-        if status != FAILED:
+        if status != ClipStatus.FAILED:
             row |= {"vocals_peak_rms_db": vocals_db, "instrumental_peak_rms_db": instrumental_db}
         rows.append(row)
     facts = TrackFacts(track_id=TRACK.track_id, audio_sha256=AUDIO, seconds=6.5, tail_seconds=0.5)
@@ -80,15 +82,13 @@ def test_the_dataset_filter_decides_and_not_that_of_the_encoder(tmp_path: Path) 
     write_rows(tmp_path)
     stricter = replace(RECIPE, dataset_filter=LoudnessFilter(min_instrumental_db=-18))
     assert select_clips(PART, job(tmp_path, stricter))[0].kept == (0,)
-    outcomes, without_codes = read_loudness(
-        str(tmp_path / "parts/a.parquet"), stricter.dataset_filter
-    )
-    assert outcomes == {"kept": 1, "dropped: instrumental_too_quiet": 5}
-    assert without_codes == 0
+    found = preview_part(str(tmp_path / "parts/a.parquet"), stricter.dataset_filter)
+    dropped = {"instrumental_too_quiet": 5}
+    assert found == PartPreview(kept=1, dropped=dropped, failed={}, without_codes=0)
 
 
 def test_each_failed_clip_is_a_dead_letter_of_its_track(tmp_path: Path) -> None:
-    write_rows(tmp_path, {0: FAILED, 5: FAILED})
+    write_rows(tmp_path, {0: ClipStatus.FAILED, 5: ClipStatus.FAILED})
     track, letters = select_clips(PART, job(tmp_path))
     assert track.kept == (3, 4)
     assert letters == [
@@ -106,15 +106,15 @@ def test_each_failed_clip_is_a_dead_letter_of_its_track(tmp_path: Path) -> None:
 
 
 def test_a_kept_clip_without_codes_is_an_error(tmp_path: Path) -> None:
-    write_rows(tmp_path, {3: DROPPED})
+    write_rows(tmp_path, {3: ClipStatus.DROPPED})
     with pytest.raises(MissingCodesError, match="-000003 is kept"):
         select_clips(PART, job(tmp_path))
     path = str(tmp_path / "parts/a.parquet")
-    assert read_loudness(path, RECIPE.dataset_filter)[1] == 1
+    assert preview_part(path, RECIPE.dataset_filter).without_codes == 1
 
 
 def test_a_dropped_clip_needs_no_codes(tmp_path: Path) -> None:
-    write_rows(tmp_path, {1: DROPPED, 2: DROPPED})
+    write_rows(tmp_path, {1: ClipStatus.DROPPED, 2: ClipStatus.DROPPED})
     assert select_clips(PART, job(tmp_path))[0].kept == (0, 3, 4)
 
 

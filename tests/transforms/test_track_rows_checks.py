@@ -8,7 +8,7 @@ import pytest
 
 from singsong.schemas.recipe import EncodeRecipe, LoudnessFilter, LoudnessWindow
 from tests.support.stems import RATE, RECIPE, SAMPLES, Stems, sine, song, telling_models
-from tests.transforms.test_track_encoder import assert_codes, clip_name, encode
+from tests.transforms.test_track_rows import assert_codes, clip_name, encode
 
 FILTERED = replace(RECIPE, encode_filter=LoudnessFilter())
 WINDOWS = [

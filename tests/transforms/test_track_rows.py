@@ -14,7 +14,7 @@ from singsong.models.bundle import Models
 from singsong.schemas.errors import EmptyFileError
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.transforms.stopwatch import Stopwatch
-from singsong.transforms.track_encoder import TrackEncoder
+from singsong.transforms.track_rows import TrackRows
 from tests.support.stems import (
     ACOUSTIC_RATE,
     RATE,
@@ -34,8 +34,8 @@ TRACK_ID = hashlib.sha256(b"the track").hexdigest()
 SOURCES = ("vocals", "vocals_noisy", "instrumental")
 
 
-def encoder(models: Models, recipe: EncodeRecipe = RECIPE, track_id: str = TRACK_ID):
-    return TrackEncoder(track_id=track_id, recipe=recipe, models=models, watch=Stopwatch())
+def track_rows(models: Models, recipe: EncodeRecipe = RECIPE, track_id: str = TRACK_ID):
+    return TrackRows(track_id=track_id, recipe=recipe, models=models, watch=Stopwatch())
 
 
 def blocks(clips: Sequence[Stems], size: int = 5000) -> Iterable[np.ndarray]:
@@ -51,7 +51,7 @@ def encode(
     track_id: str = TRACK_ID,
 ) -> list[dict]:
     models = models or telling_models(clips, separated=recipe.separator is not None)
-    return [dict(row) for row in encoder(models, recipe, track_id).rows(blocks(clips))]
+    return [dict(row) for row in track_rows(models, recipe, track_id).rows(blocks(clips))]
 
 
 def clip_name(index: int, track_id: str = TRACK_ID) -> str:
@@ -145,7 +145,7 @@ def test_facts_count_the_samples_and_the_tail() -> None:
     clips = song(2)
     tail = Stems(sine(100, 0.1, samples=441), np.zeros(441, np.float32))
     models = telling_models(clips)
-    job = encoder(models)
+    job = track_rows(models)
     assert len(list(job.rows(blocks([*clips, tail])))) == 2
     facts = job.facts()
     assert facts.track_id == TRACK_ID
@@ -154,11 +154,11 @@ def test_facts_count_the_samples_and_the_tail() -> None:
 
 
 def test_a_track_shorter_than_a_clip_has_no_rows_and_one_without_samples_is_refused() -> None:
-    job = encoder(telling_models([]))
+    job = track_rows(telling_models([]))
     assert list(job.rows([sine(100, 0.1, samples=SAMPLES - 1)])) == []
     assert job.facts().tail_seconds == pytest.approx((SAMPLES - 1) / RATE)
     with pytest.raises(EmptyFileError, match="no samples"):
-        list(encoder(telling_models([])).rows([]))
+        list(track_rows(telling_models([])).rows([]))
 
 
 def test_clips_come_a_batch_at_a_time() -> None:
@@ -171,7 +171,7 @@ def test_clips_come_a_batch_at_a_time() -> None:
             taken += 1
             yield clip.mix
 
-    rows = encoder(telling_models(clips), replace(RECIPE, batch_clips=2)).rows(counted())
+    rows = track_rows(telling_models(clips), replace(RECIPE, batch_clips=2)).rows(counted())
     next(rows)
     assert taken == 2
 
@@ -212,7 +212,7 @@ def test_without_a_separator_the_mix_is_encoded() -> None:
 
 
 def digest(parts: Iterable[np.ndarray]) -> str:
-    job = encoder(telling_models([], separated=False), replace(RECIPE, separator=None))
+    job = track_rows(telling_models([], separated=False), replace(RECIPE, separator=None))
     list(job.rows(parts))
     return job.facts().audio_sha256
 
@@ -248,7 +248,7 @@ def test_one_other_sample_is_another_fingerprint(position: int) -> None:
 
 def test_each_step_is_timed_under_its_name() -> None:
     clips = song(1)
-    job = encoder(telling_models(clips))
+    job = track_rows(telling_models(clips))
     list(job.rows(blocks(clips)))
     names = {"decode", "fingerprint", "separate", "loudness", "resample", "noise"}
     assert set(job.watch.seconds) == names | {"acoustic", "semantic"}

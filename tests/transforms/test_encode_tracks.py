@@ -11,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-import singsong.transforms.encode_track
+import singsong.transforms.encode_tracks
+from singsong.dataset.parquet_files import open_parquet
 from singsong.dataset.parts import read_facts
 from singsong.models.bundle import Models
 from singsong.schemas.elements import DeadLetter, PartRef, Track
 from singsong.schemas.recipe import EncodeRecipe, ModelSpec
-from singsong.transforms.encode_track import EncodeTrackConfig, WeightsMismatchError
+from singsong.transforms.encode_tracks import EncodeConfig, WeightsMismatchError, _EncodeStep
+from singsong.transforms.per_track import _ForEachTrack
 from tests.support.fakes import RATE, FakeCodec, fake_models, tone
 
 FAKE = ModelSpec(name="fake")
@@ -30,20 +32,20 @@ def write_track(path: Path, audio: np.ndarray) -> Track:
     return Track(track_id=track_id, uri=path.as_uri(), size_bytes=len(data))
 
 
-def config(folder: Path, **changes: object) -> EncodeTrackConfig:
+def config(folder: Path, **changes: object) -> EncodeConfig:
     weights = tuple(fake_models().weights.items())
-    return EncodeTrackConfig(recipe=RECIPE, weights=weights, parts=str(folder), **changes)  # type: ignore[arg-type]
+    return EncodeConfig(recipe=RECIPE, weights=weights, parts=str(folder), **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> Models:
     made = fake_models()
-    monkeypatch.setattr(singsong.transforms.encode_track, "load_models", lambda recipe: made)
+    monkeypatch.setattr(singsong.transforms.encode_tracks, "load_models", lambda recipe: made)
     return made
 
 
-def process(track: Track, config: EncodeTrackConfig) -> list:
-    step = singsong.transforms.encode_track._EncodeTrack(config)
+def process(track: Track, config: EncodeConfig) -> list:
+    step = _ForEachTrack(_EncodeStep(config=config))
     step.setup()
     return list(step.process(track))
 
@@ -56,13 +58,13 @@ def test_a_part_holds_every_clip_and_the_facts(models: Models, tmp_path: Path) -
     assert isinstance(part, PartRef)
     assert part.track == track
     assert part.path.startswith(f"{track.track_id[:2]}/{track.track_id}-")
-    file = pq.ParquetFile(tmp_path / "parts" / part.path)
-    rows = file.read().to_pylist()
+    file = tmp_path / "parts" / part.path
+    rows = pq.ParquetFile(file).read().to_pylist()
     assert [row["status"] for row in rows] == ["encoded", "failed", "encoded"]
     assert [row["clip_id"] for row in rows] == [f"{track.track_id[:32]}-{n:06d}" for n in range(3)]
     assert rows[1]["reason"] == "non_finite"
     assert "NaN" in rows[1]["message"]
-    facts = read_facts(file)
+    facts = read_facts(open_parquet(str(file)))
     assert facts.track_id == track.track_id
     assert (facts.seconds, facts.tail_seconds) == (1.75, 0.25)
 
