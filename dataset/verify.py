@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -40,6 +41,10 @@ def verify_dataset(
         yield f"{path}: no version of the dataset lists it"
 
 
+_Names = tuple[str | None, str | None, str | None]
+"""Clip, track and split of a row, each None where the row has none."""
+
+
 class _Ids:
     """The clip ids of one format, and the split of each track."""
 
@@ -47,15 +52,17 @@ class _Ids:
         self.clips: set[str] = set()
         self.split_of_track: dict[str, str] = {}
 
-    def add(self, rows: Sequence[tuple[str, str, str]], split: str) -> Iterator[str]:
+    def add(self, rows: Sequence[_Names], split: str) -> Iterator[str]:
+        """Yields the problems of the rows of a shard; missing names are reported elsewhere."""
         for clip, track, row_split in rows:
             if clip in self.clips:
                 yield f"clip {clip} is there twice"
-            self.clips.add(clip)
-            other = self.split_of_track.setdefault(track, split)
+            if clip is not None:
+                self.clips.add(clip)
+            other = split if track is None else self.split_of_track.setdefault(track, split)
             if other != split:
                 yield f"track {track} is in the splits {other} and {split}"
-            if row_split != split:
+            if row_split not in (split, None):
                 yield f"clip {clip} says split {row_split}, the shard is of {split}"
 
 
@@ -93,10 +100,11 @@ def _verify_shard(
                 for row in batch.select(["clip_id", "track_id", "split"]).to_pylist()
             ]
             yield from ids.add(names, entry.split)
-            yield from _verify_codes(batch, fields)
-            if any(a >= b for a, b in zip([last, *_first(names)], _first(names), strict=False)):
+            yield from _verify_columns(batch, fields)
+            clips = [clip for clip, _, _ in names if clip is not None]
+            if any(a >= b for a, b in pairwise([last, *clips])):
                 yield "its rows are not sorted by clip id"
-            rows, last = rows + len(names), names[-1][0] if names else last
+            rows, last = rows + len(names), clips[-1] if clips else last
     except DatasetError as error:
         yield f"cannot be read: {error}"
         return
@@ -104,11 +112,7 @@ def _verify_shard(
         yield f"holds {rows} rows, the manifest says {entry.rows}"
 
 
-def _first(names: Sequence[tuple[str, str, str]]) -> list[str]:
-    return [name for name, _, _ in names]
-
-
-def _verify_codes(batch: pa.Table, fields: Sequence[RecordField]) -> Iterator[str]:
+def _verify_columns(batch: pa.Table, fields: Sequence[RecordField]) -> Iterator[str]:
     for field in fields:
         column = batch.column(field.name)
         if column.null_count:

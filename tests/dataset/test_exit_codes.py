@@ -17,7 +17,8 @@ from singsong.dataset.counts import SplitCounts
 # Each run is a fork, which imports nothing and still ends as an interpreter ends.
 FORKS = """
 import collections, json, os, sys
-from singsong.commands.dataset import main
+import singsong.commands.dataset
+from singsong.commands.cli import main
 
 url, runs = sys.argv[1], int(sys.argv[2])
 codes = collections.Counter()
@@ -25,7 +26,7 @@ for number in range(runs):
     pid = os.fork()
     if not pid:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(main([("verify", "show")[number % 2], url]))
+        sys.exit(main(["dataset", ("verify", "show")[number % 2], url]))
     codes[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])] += 1
 print(json.dumps(codes))
 """

@@ -87,14 +87,14 @@ def test_a_clip_that_is_to_be_kept_must_have_codes(tmp_path: Path) -> None:
 def test_a_file_that_is_no_part_is_said(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "part.parquet"
     path.write_bytes(broken)
-    with pytest.raises(BrokenPartError, match=r"part\.parquet cannot be read .* delete it"):
+    with pytest.raises(BrokenPartError, match=r"part\.parquet is damaged: .* delete it"):
         decide(str(path), dataset_filter=LoudnessFilter(), separated=True)
 
 
 def test_a_table_without_facts_is_no_part(tmp_path: Path) -> None:
     url = part(tmp_path, [row(0)])
     pq.write_table(pq.read_table(url).replace_schema_metadata(None), url)
-    with pytest.raises(BrokenPartError, match="says nothing of its track"):
+    with pytest.raises(BrokenPartError, match="does not describe a track"):
         decide(url, dataset_filter=LoudnessFilter(), separated=True)
 
 

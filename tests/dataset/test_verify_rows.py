@@ -43,7 +43,11 @@ def rewrite_records(
     return shard.path
 
 
-@pytest.mark.parametrize("name", ["sum_error", "mix_peak_rms_db", "start_s"])
+def damaged(dataset: Path, path: str, why: str) -> str:  # noqa: F811
+    return f"{path}: cannot be read: {dataset / path} is damaged: {why}"
+
+
+@pytest.mark.parametrize("name", ["sum_error", "mix_peak_rms_db", "start_s", "track_id", "split"])
 def test_an_empty_value_is_found(dataset: Path, name: str) -> None:  # noqa: F811
     shard = shard_of_format(dataset, "parquet")
     rewrite(
@@ -52,6 +56,23 @@ def test_an_empty_value_is_found(dataset: Path, name: str) -> None:  # noqa: F81
         lambda table: with_values(table, name, [None, *table[name].to_pylist()[1:]]),
     )
     assert problems(dataset) == [f"{shard.path}: {name} has 1 empty rows"]
+
+
+@pytest.mark.parametrize("missing", [(0,), (1,), (1, 2), (-1,)])
+def test_a_missing_clip_id_is_found(dataset: Path, missing: tuple[int, ...]) -> None:  # noqa: F811
+    shard = shard_of_format(dataset, "parquet")
+
+    def change(table: pa.Table) -> pa.Table:
+        ids = table["clip_id"].to_pylist()
+        for row in missing:
+            ids[row] = None
+        return with_values(table, "clip_id", ids)
+
+    rewrite(dataset, shard, change)
+    assert problems(dataset) == [
+        f"{shard.path}: clip_id has {len(missing)} empty rows",
+        "the tfrecord and the parquet shards hold different clips",
+    ]
 
 
 def test_codes_that_are_missing_are_found(dataset: Path) -> None:  # noqa: F811
@@ -125,20 +146,20 @@ def test_a_record_with_too_few_codes_is_found(dataset: Path) -> None:  # noqa: F
         feature["vocals_acoustic"].bytes_list.value[0] = bytes(78)
 
     path = rewrite_records(dataset, change)
-    assert f"{path}: cannot be read: vocals_acoustic must be (20, 2) in every record" in problems(
-        dataset
-    )
+    want = damaged(dataset, path, "vocals_acoustic must be (20, 2) in every record")
+    assert want in problems(dataset)
 
 
 def test_a_record_without_a_field_is_found(dataset: Path) -> None:  # noqa: F811
     path = rewrite_records(dataset, lambda feature: feature.pop("vocals_semantic"))
-    assert f"{path}: cannot be read: a record has no vocals_semantic" in problems(dataset)
+    want = damaged(dataset, path, "a record has no vocals_semantic")
+    assert want in problems(dataset)
 
 
 def test_records_cut_short_are_found(dataset: Path) -> None:  # noqa: F811
     shard = shard_of_format(dataset, "tfrecord")
     replace_bytes(dataset, shard, (dataset / shard.path).read_bytes()[:-1])
-    want = f"{shard.path}: cannot be read: the file ends inside a record"
+    want = damaged(dataset, shard.path, "the file ends inside a record")
     assert want in problems(dataset)
 
 

@@ -1,6 +1,5 @@
 """`singsong accompany`, of one file and of many."""
 
-import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -14,7 +13,6 @@ import singsong.pipelines.accompany
 from singsong.commands import cli
 from singsong.generation.sampling_config import Sampling
 from singsong.generation.vocals_file import read_vocals
-from singsong.pipelines.runner_arguments import parse_arguments
 from singsong.schemas.elements import Track
 from singsong.transforms.accompany_config import AccompanyConfig
 from singsong.transforms.accompany_tracks import AccompanySink, AccompanyTracks, sound_name
@@ -54,10 +52,9 @@ def test_the_vocals_stay_as_they_are(tmp_path: Path, checkpoint: str) -> None:
 
 
 def flags_of(*arguments: str) -> AccompanyConfig:
-    parser = argparse.ArgumentParser()
-    singsong.pipelines.accompany.add_arguments(parser)
     flags = ["a.wav", "--checkpoint", "run", "--output", "mix.wav", *arguments]
-    return singsong.pipelines.accompany.config_from(parse_arguments(parser, flags)).accompany
+    args = cli.COMMANDS["accompany"].parse(flags)
+    return singsong.pipelines.accompany.config_from(args).accompany
 
 
 def test_flags_say_how_codes_are_drawn() -> None:
