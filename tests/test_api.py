@@ -10,7 +10,7 @@ from importlib.metadata import version
 import pytest
 
 import singsong
-from tests.support.command import ROOT
+from benchmarks.support.command import ROOT
 
 IMPORT = """
 import sys, time

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.command import ROOT
+from benchmarks.support.command import ROOT
 from tests.support.fakes import write_tones
 
 CODE = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import ROOT
+from benchmarks.support.command import ROOT
 from tests.support.installed import Environment
 
 pytestmark = pytest.mark.slow  # builds a wheel and environments

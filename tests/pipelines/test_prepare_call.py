@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import singsong
+from benchmarks.support.command import committed_bytes, digest
 from singsong.commands.cli import main
 from singsong.pipelines import prepare_call
 from singsong.pipelines.prepare import PrepareConfig
@@ -16,7 +17,6 @@ from singsong.runners.errors import JobFailedError
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.local import LocalOptions
 from singsong.schemas.recipe import NO_FILTER, DatasetRecipe, EncodeRecipe
-from tests.support.command import committed_bytes, digest
 from tests.support.fakes import write_tones
 
 ONE_SECOND = DatasetRecipe(

@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.command import ROOT
+from benchmarks.support.command import ROOT
 
 _NOT_SOURCE = (".*", "build", "demo", "dist", "*.egg-info", "__pycache__", "node_modules", "site")
 _SITE = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
