@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from singsong.pipelines.places import check_dataset
-from singsong.schemas.recipe import LoudnessFilter
+from singsong.pipelines.recipe_arguments import add_threshold_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,23 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name != "versions":
             action.add_argument("--version", help="the first 12 digits of a version's digest")
         if name == "preview":
-            _add_filter_arguments(action)
-
-
-def _add_filter_arguments(parser: argparse.ArgumentParser) -> None:
-    thresholds = LoudnessFilter()
-    parser.add_argument(
-        "--min-instrumental-db",
-        type=float,
-        default=thresholds.min_instrumental_db,
-        help="drop clips whose instrumental has a lower peak RMS than this, dBFS",
-    )
-    parser.add_argument(
-        "--max-vocals-above-db",
-        type=float,
-        default=thresholds.max_vocals_above_db,
-        help="drop clips whose vocals are louder than the instrumental by more than this, dB",
-    )
+            add_threshold_arguments(action)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -73,6 +73,21 @@ def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--window-kind", choices=WINDOW_KINDS, default=window.kind, help="shape of that window"
     )
+    add_threshold_arguments(group)
+    group.add_argument("--no-filter", action="store_true", help="keep every clip (NoFilt)")
+    group.add_argument(
+        "--encode-dropped",
+        action="store_true",
+        help="encode dropped clips too, so that a later filter needs no encoding",
+    )
+    group.add_argument(
+        "--store-audio", action="store_true", help="store the audio as FLAC beside the codes"
+    )
+
+
+def add_threshold_arguments(group: argparse._ActionsContainer) -> None:
+    """Adds the thresholds of the loudness filter."""
+    thresholds = LoudnessFilter()
     group.add_argument(
         "--min-instrumental-db",
         type=float,
@@ -84,15 +99,6 @@ def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=thresholds.max_vocals_above_db,
         help="drop clips whose vocals are louder than the instrumental by more than this, dB",
-    )
-    group.add_argument("--no-filter", action="store_true", help="keep every clip (NoFilt)")
-    group.add_argument(
-        "--encode-dropped",
-        action="store_true",
-        help="encode dropped clips too, so that a later filter needs no encoding",
-    )
-    group.add_argument(
-        "--store-audio", action="store_true", help="store the audio as FLAC beside the codes"
     )
 
 
