@@ -62,7 +62,7 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
-    defaults, thresholds, window = EncodeRecipe(), LoudnessFilter(), LoudnessWindow()
+    defaults, window = EncodeRecipe(), LoudnessWindow()
     for name, default, text in (
         ("--clip-seconds", defaults.clip_seconds, "length of a clip"),
         ("--noise-sigma", defaults.noise_sigma, "standard deviation of the noise on the vocals"),
