@@ -23,8 +23,7 @@ ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 def trainer_of(config: TrainConfig, *, resume: bool = False) -> Iterator[Trainer]:
     """Yields the trainer of one process, whose log is closed afterwards."""
     trainer = Trainer(config, ALONE, resume=resume, extra_metrics={})
-    assert trainer.writer is not None
-    with closing(trainer.writer):
+    with closing(trainer.folder):
         yield trainer
 
 

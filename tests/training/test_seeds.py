@@ -1,5 +1,6 @@
 """What a run's seed decides: weights, order and crops, each against its definition by hand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from singsong.schemas.seeds import generator
 from singsong.training.featurization import Featurization
 from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.order import EpochOrder, row_groups
-from singsong.training.provenance import read_provenance
 from singsong.training.train import train
 from tests.support.keyed_random import keyed
 from tests.support.trained import quick_config, write_trainable
@@ -31,9 +31,9 @@ def raw(seed: int, purpose: str, epoch: int, count: int) -> list[int]:
 
 
 def order_by_hand(
-    shard_rows: list[int], *, seed: int, epoch: int, window_groups: int, rows_per_group: int = 256
+    shard_rows: list[int], *, seed: int, epoch: int, buffer_groups: int, rows_per_group: int = 256
 ) -> list[int]:
-    """Returns the records of an epoch: row groups sorted by keys, in windows of 1, 1, 2, 4, ..."""
+    """Returns the records of an epoch: row groups sorted by keys, in shuffle buffers of 1, 1, 2, 4, ..."""
     groups, first = [], 0
     for shard, rows in enumerate(shard_rows):
         for start in range(0, rows, rows_per_group):
@@ -46,7 +46,7 @@ def order_by_hand(
     order: list[int] = []
     taken = number = 0
     while taken < len(dealt):
-        size = 1 if taken == 0 else min(window_groups, taken)
+        size = 1 if taken == 0 else min(buffer_groups, taken)
         records = [row for at in dealt[taken : taken + size] for row in groups[at][1]]
         keys = raw(seed, f"window {number}", epoch, len(records))
         order += [records[at] for at in sorted(range(len(records)), key=keys.__getitem__)]
@@ -56,29 +56,29 @@ def order_by_hand(
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("epoch", [0, 2])
-@pytest.mark.parametrize("window_groups", [1, 3, 16])
-def test_the_order_of_an_epoch_is_its_definition(seed: int, epoch: int, window_groups: int) -> None:
+@pytest.mark.parametrize("buffer_groups", [1, 3, 16])
+def test_the_order_of_an_epoch_is_its_definition(seed: int, epoch: int, buffer_groups: int) -> None:
     shard_rows = [23, 0, 41, 8]
     groups = row_groups(shard_rows, rows_per_group=4)
-    order = EpochOrder(groups, seed=seed, epoch=epoch, window_groups=window_groups, shuffle=True)
-    windows = [order.window(number) for number in range(order.windows)]
-    found = np.concatenate([groups.first_row[window.group] + window.row for window in windows])
+    order = EpochOrder(groups, seed=seed, epoch=epoch, buffer_groups=buffer_groups, shuffle=True)
+    buffers = [order.buffer(number) for number in range(order.buffers)]
+    found = np.concatenate([groups.first_row[buffer.group] + buffer.row for buffer in buffers])
     expected = order_by_hand(
-        shard_rows, seed=seed, epoch=epoch, window_groups=window_groups, rows_per_group=4
+        shard_rows, seed=seed, epoch=epoch, buffer_groups=buffer_groups, rows_per_group=4
     )
     assert found.tolist() == expected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("window_groups", [1, 4])
+@pytest.mark.parametrize("buffer_groups", [1, 4])
 def test_a_dataset_is_read_in_the_order_of_its_seed_epoch_by_epoch(
-    small: Path, seed: int, window_groups: int
+    small: Path, seed: int, buffer_groups: int
 ) -> None:
-    config = LoaderConfig(batch_size=500, seed=seed, window_groups=window_groups, epochs=2)
+    config = LoaderConfig(batch_size=500, seed=seed, buffer_groups=buffer_groups, epochs=2)
     dataset = ShardDataset(str(small), Featurization(), config)
     found = [row for batch in dataset for row in batch["row"].tolist()]
     expected = [
-        order_by_hand(shard_rows_of(small), seed=seed, epoch=epoch, window_groups=window_groups)
+        order_by_hand(shard_rows_of(small), seed=seed, epoch=epoch, buffer_groups=buffer_groups)
         for epoch in (0, 1)
     ]
     assert found == expected[0] + expected[1]
@@ -91,18 +91,17 @@ def test_a_run_reads_in_the_order_of_its_seed(data: Path, tmp_path: Path, seed: 
     with trainer_of(quick_config(data, tmp_path, seed=seed)) as trainer:
         batches = first_batches(trainer.data, 2 * sum(rows) // 8)
     found = [row for batch in batches for row in batch["row"].tolist()]
-    epochs = [order_by_hand(rows, seed=seed, epoch=epoch, window_groups=16) for epoch in (0, 1)]
+    epochs = [order_by_hand(rows, seed=seed, epoch=epoch, buffer_groups=16) for epoch in (0, 1)]
     assert found == (epochs[0] + epochs[1])[: len(found)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_run_of_the_fine_model_crops_by_its_seed(data: Path, tmp_path: Path, seed: int) -> None:
     """Half a second is 2 of 4 frames, of 2 coarse and 1 fine codebook of 9 codes."""
-    config = quick_config(data, tmp_path, stage="fine", crop_seconds=0.5, seed=seed)
+    config = quick_config(data, tmp_path, kind="fine", crop_seconds=0.5, seed=seed)
     records = records_of(data)
     with trainer_of(config) as trainer:
         batches = first_batches(trainer.data, 2 * len(records) // 8)
-        split = [trainer.stage.split(batch) for batch in batches]
     rows = [row for batch in batches for row in batch["row"].tolist()]
     codes = codes_of(records, "instrumental_acoustic", rows, (4, 3))
     starts = []
@@ -113,8 +112,9 @@ def test_a_run_of_the_fine_model_crops_by_its_seed(data: Path, tmp_path: Path, s
     crops = np.stack([code[start : start + 2] for code, start in zip(codes, starts, strict=True)])
     coarse = (crops[..., :2] + [2, 2 + 9]).reshape(len(rows), 4)
     fine = (crops[..., 2:] + 2 + 18).reshape(len(rows), 2)
-    np.testing.assert_array_equal(torch.cat([source for source, _ in split]).numpy(), coarse)
-    np.testing.assert_array_equal(torch.cat([target for _, target in split]).numpy(), fine)
+    for name, expected in (("input_tokens", coarse), ("target_tokens", fine)):
+        found = torch.cat([batch[name] for batch in batches])
+        np.testing.assert_array_equal(found.numpy(), expected)
     assert set(starts) == {0, 1, 2}
 
 
@@ -137,7 +137,8 @@ def test_a_run_reads_the_codes_that_it_was_told_to(
         np.testing.assert_array_equal(batch[name].numpy(), expected)
     train(config)
     (model,) = (tmp_path / "checkpoints").glob("*/model")
-    assert read_provenance(model).view == {"featurization": featurization, "noisy": noisy}
+    config_json = json.loads((model / "config.json").read_text())
+    assert config_json["data"]["view"] == {"featurization": featurization, "noisy": noisy}
 
 
 def tokens_by_hand(records: Any, rows: list[int], *, source: str, kinds: str) -> np.ndarray:

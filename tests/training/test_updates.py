@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.support.training_log import logged
 from singsong.training.accompaniment_model import target_logits
 from singsong.training.checkpoints import list_checkpoints
 from singsong.training.processes import Processes
 from singsong.training.train import Trainer, train
 from tests.support.keyed_random import keyed
 from tests.support.plain_adafactor import PlainAdafactor
-from tests.support.trained import logged, quick_config, write_trainable
+from tests.support.trained import quick_config, write_trainable
 from tests.support.trainers import codes_of, first_batches, records_of, trainer_of
 
 CPU = torch.device("cpu")
