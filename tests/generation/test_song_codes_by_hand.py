@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from singsong.generation.accompanist import Accompanist, Sampling
+from singsong.generation.accompanist import Accompanist
+from singsong.generation.sampling_config import Sampling
 from singsong.generation.song_codes import accompany_codes, fine_codes
 from singsong.generation.song_windows import WindowLayout, join_windows
 from singsong.training import accompaniment_model, fine_model
+from singsong.training.featurization import FineCrops
 from singsong.training.fine_model import FineConfig, FineModel
 from singsong.training.presets import FINE
 from singsong.training.provenance import Provenance
@@ -156,8 +158,7 @@ def test_windows_are_joined_at_the_frame_where_the_new_one_goes_on() -> None:
 def accompanist_of(model: Any, *, fine: bool) -> Accompanist:
     windows = windows_of(featurization="S-SA", noisy=False)
     provenance = windows.provenance
-    view = {"crop_seconds": 0.75}
-    own = Provenance(**{**provenance.to_json(), "view": view})
+    own = Provenance(**{**vars(provenance), "view": FineCrops(seconds=0.75)})
     return Accompanist(
         model=model,
         provenance=provenance,

@@ -1,14 +1,14 @@
 """What a model is given to read of a singer: windows, their noise, and their codes."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from singsong.generation.song_windows import window_layout
 from singsong.generation.vocal_windows import VocalWindows
-from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
-from singsong.training.provenance import Provenance
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
 from tests.support.keyed_random import keyed
 from tests.support.recording_models import NOISE_SEED, RATE, SIGMA, voice, windows_of
 
@@ -98,8 +98,8 @@ def test_its_tokens_are_those_of_training(featurization: str) -> None:
 )
 def test_a_hop_is_its_part_of_a_window(hop_fraction: float, hops: tuple[int, int]) -> None:
     windows = windows_of()
-    recipe = recipe_json(DatasetRecipe(encode=EncodeRecipe(clip_seconds=2.0)))
-    provenance = Provenance(**{**windows.provenance.to_json(), "recipe": recipe})
+    recipe = DatasetRecipe(encode=EncodeRecipe(clip_seconds=2.0))
+    provenance = replace(windows.provenance, recipe=recipe)
     layout = window_layout(provenance, hop_fraction)
     assert (layout.semantic_frames, layout.coarse_frames) == (4, 8)
     assert (layout.semantic_hop, layout.coarse_hop) == hops

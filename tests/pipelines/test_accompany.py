@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-import singsong.pipelines.accompany
 from singsong.commands import cli
 from singsong.generation.sampling_config import Sampling
 from singsong.generation.vocals_file import read_vocals
+from singsong.pipelines.accompany import config_from
 from singsong.schemas.elements import Track
 from singsong.transforms.accompany_config import AccompanyConfig
 from singsong.transforms.accompany_tracks import AccompanySink, AccompanyTracks, sound_name
@@ -53,8 +53,7 @@ def test_the_vocals_stay_as_they_are(tmp_path: Path, checkpoint: str) -> None:
 
 def flags_of(*arguments: str) -> AccompanyConfig:
     flags = ["a.wav", "--checkpoint", "run", "--output", "mix.wav", *arguments]
-    args = cli.COMMANDS["accompany"].parse(flags)
-    return singsong.pipelines.accompany.config_from(args).accompany
+    return config_from(cli.COMMANDS["accompany"].parse(flags)).accompany
 
 
 def test_flags_say_how_codes_are_drawn() -> None:

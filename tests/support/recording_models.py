@@ -6,8 +6,9 @@ import numpy as np
 
 from singsong.generation.vocal_windows import VocalWindows
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
-from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
 from singsong.schemas.records import Geometry
+from singsong.training.featurization import Featurization
 from singsong.training.provenance import Provenance
 
 SIGMA, NOISE_SEED = 0.05, 7
@@ -49,11 +50,11 @@ def windows_of(
     )
     encode = EncodeRecipe(clip_seconds=1.0, noise_sigma=SIGMA, noise_seed=NOISE_SEED)
     provenance = Provenance(
-        recipe=recipe_json(DatasetRecipe(encode=encode)),
+        recipe=DatasetRecipe(encode=encode),
         weights={},
-        geometry=Geometry(acoustic=acoustic, semantic=semantic).to_json(),
+        geometry=Geometry(acoustic=acoustic, semantic=semantic),
         dataset_digest="d",
-        view={"featurization": featurization, "noisy": noisy},
+        view=Featurization(name=featurization, noisy=noisy),
     )
     return VocalWindows(
         provenance=provenance,

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singsong.dataset.manifest import Manifest, read_manifest
+from singsong.dataset.handle import Dataset, open_dataset
+from singsong.dataset.manifest import Manifest
 from singsong.generation.song_windows import window_layout
 from singsong.training.featurization import FEATURIZATIONS, Featurization, FineCrops
 from singsong.training.featurizer import featurizer_of
@@ -21,17 +22,22 @@ from tests.support.trained import provenance_of, write_trainable
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return read_manifest(str(write_trainable(tmp_path_factory.mktemp("dataset"))))
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(str(write_trainable(tmp_path_factory.mktemp("dataset"))))
+
+
+@pytest.fixture(scope="module")
+def manifest(dataset: Dataset) -> Manifest:
+    return dataset.manifest
 
 
 @pytest.mark.parametrize("name", FEATURIZATIONS)
-def test_windows_are_read_and_written_as_clips_are(name: str, manifest: Manifest) -> None:
+def test_windows_are_read_and_written_as_clips_are(name: str, dataset: Dataset) -> None:
     """At inference no dataset is at hand; the tokens are the same as the loader's."""
-    stored = provenance_of(manifest, name)
+    stored = provenance_of(dataset.manifest, name)
     provenance = Provenance.from_json(stored.to_json(), stored.view.kind)
     assert provenance == stored
-    featurizer = featurizer_of(Featurization(name=name), manifest)
+    featurizer = featurizer_of(Featurization(name=name), dataset)
     random = np.random.default_rng(0)
     semantic, acoustic = random.integers(0, 7, (2, 5)), random.integers(0, 9, (2, 4, 3))
     rows = {"vocals_noisy_semantic": semantic, "vocals_noisy_acoustic": acoustic}

@@ -33,7 +33,7 @@ def raw(seed: int, purpose: str, epoch: int, count: int) -> list[int]:
 def order_by_hand(
     shard_rows: list[int], *, seed: int, epoch: int, buffer_groups: int, rows_per_group: int = 256
 ) -> list[int]:
-    """Returns the records of an epoch: row groups sorted by keys, in shuffle buffers of 1, 1, 2, 4, ..."""
+    """Returns the records of an epoch: row groups by keys, in shuffle buffers of 1, 1, 2, 4, ..."""
     groups, first = [], 0
     for shard, rows in enumerate(shard_rows):
         for start in range(0, rows, rows_per_group):
