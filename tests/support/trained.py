@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.support.code_dataset import ONE_SECOND, SMALL, recommitted, write_dataset
 from singsong.dataset.counts import SplitCounts
 from singsong.dataset.manifest import Manifest
 from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
+from singsong.training.checkpoints import list_checkpoints
 from singsong.training.featurization import Featurization
 from singsong.training.fine_model import FineConfig, FineModel
 from singsong.training.presets import ACCOMPANIMENT, FINE
@@ -48,6 +51,12 @@ def quick_config(data: Path, output: Path, **changes: Any) -> TrainConfig:
         "device": "cpu",
     }
     return TrainConfig(data=str(data), output=str(output), **{**quick, **changes})
+
+
+def saved_weights(run: Path) -> dict[str, torch.Tensor]:
+    """Returns the weights in the last checkpoint of a run of the accompaniment model."""
+    model = AccompanimentModel.from_pretrained(list_checkpoints(run)[-1].model)
+    return dict(model.state_dict())
 
 
 def small_accompaniment(**fields: Any) -> AccompanimentModel:

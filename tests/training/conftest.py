@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks.support.code_dataset import write_dataset
+from tests.support.trained import write_trainable
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     write_dataset(folder, clips=2000, shards=3)
     return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a dataset of 48 clips to train on and 16 to validate on."""
+    return write_trainable(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from benchmarks.support.code_dataset import ONE_SECOND, read_records, recommitted, write_dataset
+from benchmarks.support.code_dataset import read_records, write_dataset
 from singsong.dataset.manifest import DatasetError
 from singsong.dataset.shard_reader import ShardReader
 from singsong.training.featurization import Featurization, FineCrops
@@ -249,55 +249,6 @@ def test_an_iteration_that_is_left_leaves_no_thread(small: Path) -> None:
     assert threading.active_count() > before
     iterator.close()
     assert threading.active_count() == before
-
-
-def test_a_state_of_another_order_is_refused(small: Path) -> None:
-    state = dataset_of(small).state_dict()
-    with pytest.raises(ValueError, match="seed was 0 and is 1"):
-        dataset_of(small, seed=1).load_state_dict(state)
-    with pytest.raises(ValueError, match="dataset_digest was 'another'"):
-        dataset_of(small).load_state_dict({**state, "dataset_digest": "another"})
-
-
-def test_a_length_needs_an_end(small: Path) -> None:
-    with pytest.raises(TypeError, match="epochs"):
-        len(dataset_of(small))
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("batch_size", 0),
-        ("buffer_groups", 0),
-        ("ranks", 0),
-        ("rank", 1),
-        ("rank", -1),
-        ("epochs", 0),
-        ("threads", -1),
-    ],
-)
-def test_a_setting_outside_its_range(field: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"{field} must"):
-        LoaderConfig(**{"batch_size": 1, field: value})
-
-
-def test_splits_that_cannot_be_read(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\['test', 'train'\], not 'dev'"):
-        dataset_of(small, split="dev")
-    with pytest.raises(DatasetError, match="test holds no records"):
-        dataset_of(small, split="test")
-    write_dataset(tmp_path, clips=10, shards=1, recipe=ONE_SECOND, formats=("tfrecord",))
-    with pytest.raises(DatasetError, match="no Parquet shards"):
-        dataset_of(tmp_path)
-
-
-def test_no_dataset_and_one_of_another_schema(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="does not exist"):
-        dataset_of(tmp_path)
-    write_dataset(tmp_path, clips=10, shards=1)
-    recommitted(tmp_path, schema_version=0)
-    with pytest.raises(DatasetError, match="schema version 0"):
-        dataset_of(tmp_path)
 
 
 def test_the_loader_needs_no_library_but_torch() -> None:

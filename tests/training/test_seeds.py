@@ -14,15 +14,10 @@ from singsong.training.loader import LoaderConfig, ShardDataset
 from singsong.training.order import EpochOrder, row_groups
 from singsong.training.train import train
 from tests.support.keyed_random import keyed
-from tests.support.trained import quick_config, write_trainable
+from tests.support.trained import quick_config
 from tests.support.trainers import codes_of, first_batches, records_of, shard_rows_of, trainer_of
 
 SEEDS = [0, 3]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trainable(tmp_path_factory.mktemp("data"))
 
 
 def raw(seed: int, purpose: str, epoch: int, count: int) -> list[int]:

@@ -17,15 +17,10 @@ from singsong.training.processes import Processes
 from singsong.training.train import Trainer, train
 from tests.support.keyed_random import keyed
 from tests.support.plain_adafactor import PlainAdafactor
-from tests.support.trained import quick_config, write_trainable
+from tests.support.trained import quick_config
 from tests.support.trainers import codes_of, first_batches, records_of, trainer_of
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trainable(tmp_path_factory.mktemp("data"))
 
 
 def losses_by_hand(
