@@ -108,11 +108,7 @@ def test_fused_attention_is_plain_attention(relative_positions: bool) -> None:
     torch.testing.assert_close(target_logits(model, source, target), fused)
 
 
-def test_dropout_is_that_of_t5x() -> None:
-    """Masks are the same at every position, and those of attention weights for every query.
-
-    Only what the encoder returns is dropped position by position.
-    """
+def test_all_positions_share_a_mask_of_dropout_but_those_that_the_encoder_returns() -> None:
     model = small_accompaniment(relative_positions=True)
     for decoder in (model.decoder, small_fine()):
         assert not [module for module in decoder.modules() if type(module) is torch.nn.Dropout]
@@ -129,6 +125,9 @@ def test_dropout_is_that_of_t5x() -> None:
     dropped = encoder(tokens(1, 7)).last_hidden_state[0].eq(0)
     assert dropped.all(0).any()
     assert (dropped.any(0) & ~dropped.all(0)).any()
+
+
+def test_all_queries_share_a_mask_of_the_attention_weights() -> None:
     attention = small_accompaniment().train().decoder.block[0].layer[0].SelfAttention
     hidden = torch.randn(2, 7, 64)
     torch.manual_seed(1)
@@ -146,11 +145,14 @@ def test_dropout_is_that_of_t5x() -> None:
     expected = attention.o((dropped @ value).transpose(1, 2).flatten(-2))
     torch.testing.assert_close(found, expected)
 
+
+def test_shared_dropout_scales_what_it_keeps_and_differs_from_row_to_row() -> None:
     dropout = SharedDropout(0.5)
     out = dropout(torch.ones(2, 5, 64))
     assert set(out.unique().tolist()) == {0.0, 2.0}
     assert out.eq(out[:, :1]).all()
     assert not out[0].eq(out[1]).all()
+    hidden = torch.randn(2, 7, 64)
     assert dropout.eval()(hidden).equal(hidden)
 
 
