@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.mutants.listings import FOLDER, Mutant, read_listings
-from tests.mutants.runner import FailingTestsError, run_mutants
+from tests.mutants.runner import (
+    FailingTestsError,
+    end_cleanly_when_terminated,
+    run_mutants,
+)
 from tests.mutants.trials import Outcome, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,4 +72,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    end_cleanly_when_terminated()
     sys.exit(main())

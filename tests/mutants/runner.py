@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,6 +24,11 @@ Item = TypeVar("Item")
 
 class FailingTestsError(Exception):
     """Tests do not pass without a mutant, so that they tell nothing about one."""
+
+
+def end_cleanly_when_terminated() -> None:
+    """Lets SIGTERM end this process as Ctrl-C does: running tests are killed, copies removed."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def run_mutants(mutants: Sequence[Mutant], *, root: Path, jobs: int) -> dict[Mutant, Trial]:

@@ -142,6 +142,36 @@ def test_tests_that_do_not_end_are_killed_with_their_processes(tree: Path, tmp_p
     assert copies.run_tests(("tests/test_arithmetic.py",)).outcome is Outcome.SURVIVED
 
 
+def _hanging_test(child: Path) -> str:
+    """Returns a test that starts a process, writes its id to a file, and does not end."""
+    return f"""
+import subprocess, time
+from pathlib import Path
+
+def test_hang():
+    child = subprocess.Popen(["sleep", "600"])
+    Path({str(child)!r}).write_text(str(child.pid))
+    time.sleep(600)
+"""
+
+
+def test_terminated_it_leaves_nothing_behind(tree: Path, tmp_path: Path) -> None:
+    (tree / "tests" / "test_arithmetic.py").write_text(_hanging_test(tmp_path / "child"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "tests.mutants", "--root", str(tree), "--only", "halves"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)})
+    child = tmp_path / "child"
+    for _ in range(600):
+        if child.exists() and child.read_text():
+            break
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    _wait_for_end(int(child.read_text()))
+    assert list(scratch.iterdir()) == []
+
+
 def _wait_for_end(process: int) -> None:
     for _ in range(100):
         try:

@@ -100,7 +100,7 @@ class Copies:
         """Kills what still runs, and lets nothing new start."""
         with self._lock:
             self._closed = True
-            for process in self._running:
+            for process in list(self._running):  # their threads take them out
                 _kill(process)
 
     @contextmanager

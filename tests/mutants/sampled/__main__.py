@@ -16,7 +16,11 @@ from pathlib import Path
 
 from tests.mutants.__main__ import ROOT
 from tests.mutants.listings import Mutant
-from tests.mutants.runner import FailingTestsError, run_mutants
+from tests.mutants.runner import (
+    FailingTestsError,
+    end_cleanly_when_terminated,
+    run_mutants,
+)
 from tests.mutants.sampled.sample import CONFIG, SampleConfig, SampledFile, read_config, sample
 from tests.mutants.trials import Outcome, Trial
 
@@ -86,4 +90,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    end_cleanly_when_terminated()
     sys.exit(main())

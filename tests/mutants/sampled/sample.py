@@ -176,6 +176,7 @@ def _first_difference(source: str, mutated: str) -> int:
     return next((at for at, (old, new) in pairs if old != new), len(source))
 
 
-def _rank(source: str, mutated: str) -> str:
+def _rank(source: str, mutated: str) -> tuple[str, str]:
+    """Returns what to sort by: the hash of the change, then its place if a line comes twice."""
     name = change_name(*_changed_lines(source, mutated))
-    return hashlib.sha256(f"{_SEED} {name}".encode()).hexdigest()
+    return hashlib.sha256(f"{_SEED} {name}".encode()).hexdigest(), mutated

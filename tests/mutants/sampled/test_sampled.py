@@ -1,6 +1,8 @@
 """The sample is fixed, means something and is run; its configuration does not rot."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,24 @@ def test_the_sample_stays_when_other_lines_change(tree: Path) -> None:
     after = {mutant.name for mutant in sample(file, root=tree, count=100)}
     assert before < after
     assert all(name.startswith("LIMIT = 7") for name in after - before)
+
+
+def test_every_process_takes_the_same_sample(tree: Path) -> None:
+    (tree / "shapes.py").write_text(SOURCE + SOURCE.partition("annotations")[2])
+    program = "from pathlib import Path; from tests.mutants.sampled.sample import *; "
+    program += "file = SampledFile(path='shapes.py', tests=('t',)); "
+    program += f"print([m.new for m in sample(file, root=Path({str(tree)!r}), count=100)])"
+    samples = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(samples) == 1
 
 
 def test_the_sample_is_run(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
