@@ -55,13 +55,14 @@ def _measure_dataset(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     _write_music(folder)
     _run("prepare", folder / "songs/mixes", "--output", folder / "dataset", *_PREPARE)
     manifest = read_manifest(str(folder / "dataset"))
+    stored = json.loads((folder / "dataset/manifest.json").read_text())
     (parquet,) = [shard for shard in manifest.shards if shard.format == "parquet"]
     rows = pq.read_table(folder / "dataset" / parquet.path)
     beat = _sha256(folder / "songs/mixes/beat.wav")
     names = _files(folder / "dataset")
     fixed = {
-        "counts": manifest.counts,
-        "splits": manifest.splits,
+        "counts": stored["counts"],
+        "splits": stored["splits"],
         "weights": manifest.weights,
         "recipe": _json_sha256(manifest.recipe),
         "files": sorted(_PART.sub("parts/*", _HASH.sub("*", name)) for name in names),
