@@ -169,9 +169,8 @@ def test_a_wrong_number_of_rows_is_found(dataset: Path, name: str) -> None:  # n
     shard = shard_of_format(dataset, name)
     more = dataclasses.replace(shard, rows=shard.rows + 1)
     shards = tuple(more if one == shard else one for one in manifest.shards)
-    lines = list(
-        verify_dataset(Dataset(str(dataset), dataclasses.replace(manifest, shards=shards)))
-    )
+    changed = Dataset(str(dataset), dataclasses.replace(manifest, shards=shards))
+    lines = list(verify_dataset(changed))
     assert f"{shard.path}: holds {shard.rows} rows, the manifest says {more.rows}" in lines
 
 

@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from tests.mutants.listings import FOLDER, Mutant, read_listings
 from tests.mutants.runner import (
@@ -24,11 +23,6 @@ from tests.mutants.runner import (
 from tests.mutants.trials import Outcome, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
-_SLOWER = 5  # than the tests without a bug: more is taken for an endless loop
-_START_S = 60.0  # Python and the imports, on a busy machine
-
-Item = TypeVar("Item")
-Tests = tuple[str, ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
+import select
 import shutil
 import signal
 import subprocess
@@ -67,13 +69,14 @@ class Copies:
 
     def __init__(self, folder: Path, *, root: Path, count: int) -> None:
         self._free: queue.Queue[Path] = queue.Queue()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._servers: dict[Path, _Server] = {}
         self._lock, self._closed = threading.Lock(), False
         files = source_files(root)
         for number in range(count):
             # The folder has the package's name, so that its parent on the path makes it importable.
             copy = folder / str(number) / PACKAGE
             _copy(files, root=root, copy=copy)
+            self._servers[copy] = _Server(copy)
             self._free.put(copy)
 
     def run_mutant(self, mutant: Mutant, *, time_limit_s: float) -> Trial:
@@ -100,8 +103,8 @@ class Copies:
         """Kills what still runs, and lets nothing new start."""
         with self._lock:
             self._closed = True
-            for process in list(self._running):  # their threads take them out
-                _kill(process)
+            for server in list(self._servers.values()):  # their threads take them out
+                server.close()
 
     @contextmanager
     def _lent(self) -> Iterator[Path]:
@@ -112,38 +115,75 @@ class Copies:
             self._free.put(copy)
 
     def _run(self, copy: Path, tests: Sequence[str], *, time_limit_s: float | None) -> Trial:
-        started, output = time.monotonic(), copy.parent / "output"
-        with tempfile.TemporaryDirectory(dir=copy.parent) as scratch, output.open("wb") as file:
-            process = self._start(copy, tests, scratch=scratch, output=file.fileno())
-            try:
-                code = process.wait(time_limit_s)
-            except subprocess.TimeoutExpired:
-                code = None
-            finally:
-                _kill(process)
-                self._running.discard(process)
+        server, output = self._servers[copy], copy.parent / "output"
+        self._check_open()
+        server.wait_until_ready()
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=copy.parent) as scratch:
+            with self._lock:
+                self._check_open()
+                server.start(tests, scratch=scratch, output=str(output))
+            code = server.exit_code(time_limit_s)
         seconds = time.monotonic() - started
         lines = output.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]
         return Trial(outcome=outcome_of(code), detail="\n".join(lines), seconds=seconds)
 
-    def _start(
-        self, copy: Path, tests: Sequence[str], *, scratch: str, output: int
-    ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("no trial may start after close()")
-            process = subprocess.Popen(
-                command,
-                cwd=copy,
-                env=_environment(copy, scratch=scratch),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self._running.add(process)
-        return process
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("no trial may start after close()")
+
+
+class _Server:
+    """Runs tests in one copy, see `tests.mutants.fork_server`."""
+
+    def __init__(self, copy: Path) -> None:
+        program = Path(__file__).with_name("fork_server.py")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(program)],
+            cwd=copy,
+            env=_environment(copy),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,  # so that select() sees each answer
+            start_new_session=True,
+        )
+        self._ready = False
+        self._running: int | None = None
+
+    def wait_until_ready(self) -> None:
+        """Returns once the libraries are imported."""
+        if not self._ready:
+            self._ready = self._answer() == "ready"
+
+    def start(self, tests: Sequence[str], *, scratch: str, output: str) -> None:
+        """Starts pytest."""
+        arguments = ["-x", "-q", "--disable-warnings", "-p", "no:cacheprovider", *tests]
+        request = {"arguments": arguments, "scratch": scratch, "output": output}
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        self._running = int(self._answer())
+
+    def exit_code(self, time_limit_s: float | None) -> int | None:
+        """Returns the exit code of pytest, or None if it had to be killed."""
+        ended, _, _ = select.select([self._process.stdout], [], [], time_limit_s)
+        _kill(self._running)  # and the processes that the tests started
+        code = int(self._answer())
+        self._running = None
+        return code if ended else None
+
+    def close(self) -> None:
+        """Kills the server and what it runs."""
+        if self._running is not None:
+            _kill(self._running)
+        _kill(self._process.pid)
+        self._process.wait()
+
+    def _answer(self) -> str:
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the process that runs the tests has ended")
+        return line.decode().strip()
 
 
 def source_files(root: Path) -> list[str]:
@@ -171,19 +211,17 @@ def _copy(files: Sequence[str], *, root: Path, copy: Path) -> None:
         shutil.copy2(root / name, copy / name, follow_symlinks=False)
 
 
-def _environment(copy: Path, *, scratch: str) -> dict[str, str]:
+def _environment(copy: Path) -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": "1",  # several trials run at once
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(copy), str(copy.parent)]),
         # Byte code is matched by size and second: a mutant's would pass for the original's.
         "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": scratch,
     }
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kills what is left of the tests, and the processes that they started."""
+def _kill(process: int) -> None:
+    """Kills a process and those that it started, and that did not leave its group."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        os.killpg(process, signal.SIGKILL)
