@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,17 @@ def _wait_for_end(process: int) -> None:
             return
         time.sleep(0.1)
     pytest.fail(f"process {process} still runs")
+
+
+def test_a_trial_finds_the_libraries_imported_and_no_code_of_another_trial(
+    tree: Path, tmp_path: Path
+) -> None:
+    lines = ["import sys", "", "def test_modules():", "    assert 'pyarrow.parquet' in sys.modules"]
+    lines += ["    assert 'arithmetic' not in sys.modules", ""]
+    (tree / "tests" / "test_modules.py").write_text("\n".join(lines))
+    with closing(Copies(tmp_path / "copies", root=tree, count=1)) as copies:
+        for name in ("test_arithmetic.py", "test_modules.py"):
+            assert copies.run_tests((f"tests/{name}",)).outcome is Outcome.SURVIVED
 
 
 def test_a_missing_test_is_not_a_killed_mutant(tree: Path, tmp_path: Path) -> None:
