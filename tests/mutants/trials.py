@@ -103,7 +103,7 @@ class Copies:
         """Kills what still runs, and lets nothing new start."""
         with self._lock:
             self._closed = True
-            for server in list(self._servers.values()):  # their threads take them out
+            for server in self._servers.values():
                 server.close()
 
     @contextmanager
