@@ -5,10 +5,18 @@ BIN := $(VENV)/bin
 SPARK_JAR := build/spark/job-server.jar
 # TORCH_BACKEND=cpu takes the small torch without CUDA, where its index can be reached.
 TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
+# Two pytest processes need about 8 GB of memory and as many cores as there are processes.
+TEST_PROCESSES := 2
+# Files stay together, for the fixtures of a module, and run in the order of tests/conftest.py.
+# With one thread in each process, libraries don't compete for the cores.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q \
+  -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(if $(CI),--require-tools,)
+# What `make check` runs: imports no Beam and no transformers, starts no servers.
+FAST_TESTS := tests/schemas tests/evaluation tests/test_rooms.py
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants mutants-sampled
+.PHONY: help demo check test nightly static lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants mutants-sampled
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -16,16 +24,26 @@ help: ## list the targets
 demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to listen to; MUSIC=~/Music takes yours
 	@$(BIN)/singsong demo $(if $(MUSIC),--music "$(MUSIC)",)
 
-test: $(VENV)/.dev ## run the test suite
-	@$(BIN)/python -m pytest -q $(if $(CI),--require-tools,) $(PYTEST_ARGS)
+check: static ## ruff, mypy and the fast tests, in about a minute: run it before every commit
+	@$(PYTEST) -m "not slow and not spark and not go and not nightly" $(FAST_TESTS)
 
-lint: $(VENV)/.dev ## ruff, mypy --strict, the import directions of the rooms and the documentation site
+test: $(VENV)/.dev ## run the tests in two processes: TEST_PROCESSES=4 takes more, PYTEST_ARGS="-k WORD" picks some
+	@$(PYTEST) -m "not nightly" $(PYTEST_ARGS)
+
+nightly: $(VENV)/.dev ## run what takes hours: the tests marked nightly, ten thousand damaged files, all mutants
+	@$(PYTEST) -m nightly
+	@$(PYTEST) --fuzz-files 10000 tests/audio/test_decode_fuzz.py
+	@$(MAKE) --no-print-directory mutants mutants-sampled
+
+lint: static ## ruff, mypy --strict, the import directions of the rooms and the documentation site
+	@$(BIN)/python -m pytest -q tests/test_rooms.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
+
+static: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@mkdir -p $(VENV)/mypy && ln -sfn ../.. $(VENV)/mypy/singsong
 	@MYPYPATH=$(VENV)/mypy $(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_rooms.py
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 mutants: $(VENV)/.dev ## plant each bug of tests/mutants/ in a copy: the tests must notice; ONLY=WORD picks some
 	@$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)",)

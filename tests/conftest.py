@@ -8,8 +8,16 @@ from typing import NoReturn
 import pytest
 
 from benchmarks.support.object_stores import STORES, Store
+from tests.support.made_once import MadeOnce
+from tests.support.tiny_dataset import make_dataset, make_songs
 
 _FOLDERS = itertools.count()
+# The files that take longest, in this order. They start first, so that no process is left alone
+# with a long one at the end.
+_LONGEST = (
+    "tests/runners/test_spark_engine.py",
+    "tests/packaging/test_extras.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +29,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let tests fail, and not skip, where Java, Maven or Go is missing",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; every process must collect the same order."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> MadeOnce:
+    """Makes folders that all processes of this run share."""
+    folder = tmp_path_factory.getbasetemp()
+    is_one_of_several = hasattr(request.config, "workerinput")  # set by pytest-xdist
+    return MadeOnce((folder.parent if is_one_of_several else folder) / "made_once")
+
+
+@pytest.fixture(scope="session")
+def songs(made_once: MadeOnce) -> Path:
+    """Returns a folder of three songs that tests only read."""
+    return made_once.folder("songs", make_songs) / "mixes"
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(made_once: MadeOnce, songs: Path) -> Path:
+    """Returns a dataset of these songs that tests only read."""
+    return made_once.folder("tiny_dataset", lambda folder: make_dataset(songs, folder))
 
 
 @pytest.fixture(scope="session")

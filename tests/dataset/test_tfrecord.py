@@ -2,11 +2,11 @@
 
 import io
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
 
 from singsong.dataset.tfrecord import (
     RecordCorruptError,
@@ -37,6 +37,14 @@ TABLE = pa.Table.from_pydict(
 )
 
 
+@pytest.fixture
+def tf() -> ModuleType:
+    """Returns TensorFlow, whose import takes ten seconds that the other tests need not spend."""
+    import tensorflow
+
+    return tensorflow
+
+
 def written() -> bytes:
     file = io.BytesIO()
     for example in encode_examples(TABLE, FIELDS):
@@ -44,7 +52,8 @@ def written() -> bytes:
     return file.getvalue()
 
 
-def test_tensorflow_reads_what_is_written(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_tensorflow_reads_what_is_written(tf: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord"
     path.write_bytes(written())
     features = {
@@ -67,7 +76,8 @@ def test_tensorflow_reads_what_is_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.numpy().reshape(-1), codes)
 
 
-def test_we_read_what_tensorflow_writes(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_we_read_what_tensorflow_writes(tf: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "b.tfrecord"
     example = tf.train.Example(
         features=tf.train.Features(
@@ -83,7 +93,8 @@ def test_we_read_what_tensorflow_writes(tmp_path: Path) -> None:
     assert second == b""
 
 
-def test_the_bytes_are_those_of_tensorflow(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_bytes_are_those_of_tensorflow(tf: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "c.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for example in encode_examples(TABLE, FIELDS):

@@ -13,17 +13,17 @@ BARE = ("torch", "apache_beam", "transformers", "scipy", "soundfile", "gcsfs", "
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Environment:
-    return Environment(tmp_path_factory.mktemp("env") / "bare", wheel, extras=())
+    return Environment.create(tmp_path_factory.mktemp("env") / "bare", wheel, extras=())
 
 
 @pytest.fixture(scope="module")
 def preparing(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Environment:
-    return Environment(tmp_path_factory.mktemp("env") / "prepare", wheel, extras=["prepare"])
+    return Environment.create(tmp_path_factory.mktemp("env") / "prepare", wheel, extras=["prepare"])
 
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Environment:
-    return Environment(tmp_path_factory.mktemp("env") / "train", wheel, extras=["train"])
+    return Environment.create(tmp_path_factory.mktemp("env") / "train", wheel, extras=["train"])
 
 
 def test_the_bare_package_reads_datasets(bare: Environment, project: Path) -> None:

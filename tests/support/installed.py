@@ -35,22 +35,32 @@ class Environment:
     """A virtual environment that holds the wheel and some of the libraries installed here.
 
     Args:
-        folder: Where to make it.
-        wheel: The wheel of this package.
-        extras: Whose libraries it holds besides those of the bare package; None means all that is
-            installed here.
+        folder: Where it is.
     """
 
-    def __init__(self, folder: Path, wheel: Path, *, extras: Iterable[str] | None) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    def __init__(self, folder: Path) -> None:
         self.python = folder / "bin" / "python"
         self.site = folder / _SITE
-        command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet"]
+
+    @classmethod
+    def create(cls, folder: Path, wheel: Path, *, extras: Iterable[str] | None) -> Environment:
+        """Makes an environment.
+
+        Args:
+            folder: Where to make it.
+            wheel: The wheel of this package.
+            extras: Whose libraries it holds besides those of the bare package; None means all that
+                is installed here.
+        """
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        made = cls(folder)
+        pip = [sys.executable, "-m", "pip", "--python", str(made.python), "install", "--quiet"]
         flags = ["--no-deps", "--no-index", "--disable-pip-version-check"]
-        subprocess.run([*command, *flags, str(wheel)], check=True, env=_clean_environment())
-        (metadata,) = self.site.glob("singsong-*.dist-info")
+        subprocess.run([*pip, *flags, str(wheel)], check=True, env=_clean_environment())
+        (metadata,) = made.site.glob("singsong-*.dist-info")
         wanted = Distribution.at(metadata).requires or []
-        link_distributions(self.site, None if extras is None else closure(wanted, extras))
+        link_distributions(made.site, None if extras is None else closure(wanted, extras))
+        return made
 
     def run(self, *arguments: str, cwd: Path, code: int = 0) -> str:
         """Runs its Python in a folder, checks the exit code and returns what it printed."""
