@@ -8,8 +8,8 @@ TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 # Two pytest processes need about 8 GB of memory and as many cores as there are processes.
 TEST_PROCESSES := 2
 # Files stay together, for the fixtures of a module, and run in the order of tests/conftest.py.
-# With one thread in each process, libraries don't compete for the cores.
-PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q \
+# Libraries get one thread in each process, so that they do not compete for the cores.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
   -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(if $(CI),--require-tools,)
 # What `make check` runs: imports no Beam and no transformers, starts no servers.
 FAST_TESTS := tests/schemas tests/evaluation tests/test_rooms.py
@@ -19,7 +19,7 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c 
 .PHONY: help demo check test nightly static lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants mutants-sampled
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to listen to; MUSIC=~/Music takes yours
 	@$(BIN)/singsong demo $(if $(MUSIC),--music "$(MUSIC)",)
