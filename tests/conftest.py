@@ -14,7 +14,7 @@ from tests.support.tiny_dataset import make_dataset, make_songs
 _FOLDERS = itertools.count()
 # The files that take longest, in this order. They start first, so that no process is left alone
 # with a long one at the end.
-_LONGEST = (
+LONGEST = (
     "tests/runners/test_spark_engine.py",
     "tests/packaging/test_extras.py",
 )
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first; every process must collect the same order."""
-    places = {name: place for place, name in enumerate(_LONGEST)}
+    places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
