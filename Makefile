@@ -7,7 +7,7 @@ SPARK_JAR := build/spark/job-server.jar
 TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 # Two pytest processes need about 8 GB of memory and as many cores as there are processes.
 TEST_PROCESSES := 2
-# Files stay together, for the fixtures of a module, and run in the order of tests/conftest.py.
+# A file's tests run in one process, for the fixtures of a module; tests/conftest.py orders files.
 # Libraries get one thread in each process, so that they do not compete for the cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
   -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(if $(CI),--require-tools,)

@@ -1,6 +1,7 @@
 """Options of the test run, and what more than one folder of tests needs."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -12,12 +13,6 @@ from tests.support.made_once import MadeOnce
 from tests.support.tiny_dataset import make_dataset, make_songs
 
 _FOLDERS = itertools.count()
-# The files that take longest, in this order. They start first, so that no process is left alone
-# with a long one at the end.
-LONGEST = (
-    "tests/runners/test_spark_engine.py",
-    "tests/packaging/test_extras.py",
-)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,9 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first; every process must collect the same order."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+    """Puts the files with most slow tests first, so that none keeps one process busy at the end."""
+    slow = Counter(_file(item) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[_file(item)])
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,14 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
-from benchmarks.support.command import ROOT
-from tests.conftest import LONGEST
+from tests.conftest import pytest_collection_modifyitems
 from tests.support.made_once import MadeOnce
 
 
@@ -42,6 +43,18 @@ def test_what_failed_is_made_again(tmp_path: Path) -> None:
     assert not list(made_once.folder("name", Path.mkdir).iterdir())
 
 
-def test_the_longest_files_are_there() -> None:
-    assert len(set(LONGEST)) == len(LONGEST)
-    assert not [name for name in LONGEST if not (ROOT / name).is_file()]
+@dataclass(frozen=True)
+class Item:
+    nodeid: str
+    slow: bool = False
+
+    def get_closest_marker(self, name: str) -> bool:
+        return name == "slow" and self.slow
+
+
+def test_files_with_most_slow_tests_start_first() -> None:
+    fast, few = Item("a.py::test_a"), Item("b.py::test_b", slow=True)
+    many = [Item("c.py::test_a"), *(Item(f"c.py::test_b[{n}]", slow=True) for n in range(2))]
+    items: list[Any] = [fast, few, *many]
+    pytest_collection_modifyitems(items)
+    assert items == [*many, few, fast]
