@@ -80,19 +80,3 @@ def store(running_store: Store) -> Iterator[Store]:
 def folder(store: Store) -> str:
     """The URL of an empty folder in the store."""
     return f"{store.url}/folder-{next(_FOLDERS)}"
-
-
-@pytest.fixture(scope="session")
-def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The mixes of three generated songs of eight seconds."""
-    from tests.support.tiny_dataset import make_songs
-
-    return make_songs(tmp_path_factory.mktemp("tiny") / "songs")
-
-
-@pytest.fixture(scope="session")
-def tiny_dataset(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of these songs, which must not be written to."""
-    from tests.support.tiny_dataset import make_dataset
-
-    return make_dataset(songs, tmp_path_factory.mktemp("tiny") / "dataset")
