@@ -141,6 +141,14 @@ def test_a_code_outside_its_codebook_is_found_in_a_record(dataset: Path) -> None
     assert problems(dataset) == [want]
 
 
+def test_the_last_code_of_a_codebook_is_no_problem(dataset: Path) -> None:  # noqa: F811
+    def change(feature: Any) -> None:
+        feature["vocals_acoustic"].bytes_list.value[0] = np.full(40, 299, "<u2").tobytes()
+
+    rewrite_records(dataset, change)
+    assert problems(dataset) == []
+
+
 def test_a_record_with_too_few_codes_is_found(dataset: Path) -> None:  # noqa: F811
     def change(feature: Any) -> None:
         feature["vocals_acoustic"].bytes_list.value[0] = bytes(78)

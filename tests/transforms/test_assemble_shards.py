@@ -140,9 +140,10 @@ def keyed(purpose: str, key: str) -> int:
 def test_the_split_follows_the_audio_alone(tmp_path: Path) -> None:
     write_rows(tmp_path)
     recipe = replace(RECIPE, splits=(("train", 1), ("validation", 2), ("test", 5)))
-    point = keyed("split", AUDIO) / 2**64 * 8
+    point, point_of_id = (keyed("split", key) / 2**64 * 8 for key in (AUDIO, "01" * 32))
     want = "train" if point < 1 else "validation" if point < 3 else "test"
-    for track_id in ("ab" * 32, "cd" * 32):
+    assert (want, 1 <= point_of_id < 3) == ("test", True)  # by its id it would be in validation
+    for track_id in ("ab" * 32, "01" * 32):
         part = PartRef(track=replace(TRACK, track_id=track_id), path=PART.path)
         assert select_clips(part, job(tmp_path, recipe))[0].summary.split == want
 
