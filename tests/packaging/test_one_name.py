@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.support.command import ROOT
 from tests.support.fakes import write_tones
 
@@ -39,6 +41,7 @@ print(len(names), "modules, wrong:", wrong)
 """
 
 
+@pytest.mark.slow  # imports all that is installed
 def test_no_module_has_two_names(tmp_path: Path) -> None:
     write_tones(tmp_path / "music", tracks=2, seconds=3.0)
     ran = subprocess.run(
