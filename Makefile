@@ -10,8 +10,10 @@ TEST_PROCESSES := 2
 # Libraries get one thread in each process, so that they do not compete for the cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
   -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(if $(CI),--require-tools,)
-# What `make check` runs: imports no Beam and no transformers, starts no servers.
-FAST_TESTS := tests/schemas tests/evaluation tests/test_rooms.py
+# What `make check` runs of the tests that are not slow: no Beam job, no server, no training run.
+FAST_TESTS := $(addprefix tests/,schemas storage/test_objects.py audio synth dataset evaluation models/lite \
+  commands/test_cli.py test_rooms.py test_api.py test_processes.py \
+  $(patsubst %,training/test_%.py,featurization losses optimizer order seeds vocabulary))
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ help: ## list the targets
 demo: $(VENV)/.ready ## prepare a small dataset, verify it, and make a page to listen to; MUSIC=~/Music takes yours
 	@$(BIN)/singsong demo $(if $(MUSIC),--music "$(MUSIC)",)
 
-check: static ## ruff, mypy and the fast tests, in about a minute: run it before every commit
+check: static ## ruff, mypy and the fast tests, in at most 90 s on two cores: run it before every commit
 	@$(PYTEST) -m "not slow and not spark and not go and not nightly" $(FAST_TESTS)
 
 test: $(VENV)/.dev ## run the tests in two processes: TEST_PROCESSES=4 takes more, PYTEST_ARGS="-k WORD" picks some

@@ -169,6 +169,7 @@ def test_reference_inputs_are_exact_and_varied() -> None:
     assert values.max() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this CPU has no other kernels"
 )

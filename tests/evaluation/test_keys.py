@@ -10,6 +10,7 @@ from singsong.synth.song import MIX, render_song
 C_MAJOR, A_MINOR = Key(tonic=0, mode="major"), Key(tonic=9, mode="minor")
 
 
+@pytest.mark.slow
 def test_keys_of_songs_are_found() -> None:
     agreements = []
     for seed in range(6):

@@ -15,6 +15,7 @@ def test_clicks_are_counted(bpm: int) -> None:
     assert tempo_agrees(bpm, estimate_tempo(clicks, sample_rate_hz=16000))
 
 
+@pytest.mark.slow
 def test_tempi_of_songs_are_found() -> None:
     found = 0
     for seed in range(6):
