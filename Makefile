@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SPARK_JAR := build/spark/job-server.jar
 # TORCH_BACKEND=cpu takes the small torch without CUDA, where its index can be reached.
 TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
-TEST_PROCESSES := 2
+TEST_PROCESSES ?= 2
 # A file's tests run in one process, for the fixtures of a module; tests/conftest.py orders files.
 # Libraries get one thread in each process, so that they do not compete for the cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \

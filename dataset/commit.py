@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from singsong import storage
@@ -53,17 +53,9 @@ def commit_dataset(
         AccountingError: The sums do not add up, or a shard is missing; nothing is committed.
         OSError: The dataset cannot be written; nothing is committed.
     """
-    failed = [
-        TrackSummary(
-            uri=letter.uri,
-            track_id=letter.track_id or "",
-            status=TrackStatus.FAILED,
-            reason=letter.reason,
-        )
-        for letter in letters
-        if letter.clip_index is None
-    ]
-    everything = sorted([*tracks, *failed], key=lambda track: (track.uri, track.track_id))
+    everything = sorted(
+        [*tracks, *_failed_tracks(letters)], key=lambda track: (track.uri, track.track_id)
+    )
     check_sums(everything, shards, listed)
     check_present(dataset, shards)
     manifest = Manifest(
@@ -83,6 +75,19 @@ def commit_dataset(
     commit_manifest(dataset, manifest)
     sweep(dataset, newest=manifest)
     return manifest
+
+
+def _failed_tracks(letters: Iterable[DeadLetter]) -> list[TrackSummary]:
+    return [
+        TrackSummary(
+            uri=letter.uri,
+            track_id=letter.track_id or "",
+            status=TrackStatus.FAILED,
+            reason=letter.reason,
+        )
+        for letter in letters
+        if letter.clip_index is None
+    ]
 
 
 def check_sums(tracks: Sequence[TrackSummary], shards: Sequence[ShardEntry], listed: int) -> None:

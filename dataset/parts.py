@@ -207,13 +207,7 @@ def decide(url: str, *, dataset_filter: LoudnessFilter, separated: bool) -> Part
     kept, dropped, failures = [], Counter[DropReason](), []
     for position, row in enumerate(rows):
         if row["status"] == ClipStatus.FAILED:
-            failures.append(
-                ClipFailure(
-                    clip_index=row["clip_index"],
-                    reason=FailureReason(row["reason"]),
-                    message=row["message"],
-                )
-            )
+            failures.append(_failure(row))
             continue
         reason = _reason(row, dataset_filter) if separated else None
         if reason is not None:
@@ -227,6 +221,12 @@ def decide(url: str, *, dataset_filter: LoudnessFilter, separated: bool) -> Part
         kept=tuple(kept),
         dropped=tuple(sorted(dropped.items())),
         failures=tuple(failures),
+    )
+
+
+def _failure(row: Mapping[str, Any]) -> ClipFailure:
+    return ClipFailure(
+        clip_index=row["clip_index"], reason=FailureReason(row["reason"]), message=row["message"]
     )
 
 

@@ -52,6 +52,21 @@ def _example_class() -> Any:
             label=field.LABEL_OPTIONAL,
             oneof_index=0,
         )
+    _add_features(file, field)
+    file.message_type.add(name="Example").field.add(
+        name="features",
+        number=1,
+        type=field.TYPE_MESSAGE,
+        type_name=".singsong.example.Features",
+        label=field.LABEL_OPTIONAL,
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("singsong.example.Example"))
+
+
+def _add_features(file: Any, field: Any) -> None:
+    """Adds the message `Features`, a map from names to features."""
     features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
@@ -70,16 +85,6 @@ def _example_class() -> Any:
         type_name=".singsong.example.Features.FeatureEntry",
         label=field.LABEL_REPEATED,
     )
-    file.message_type.add(name="Example").field.add(
-        name="features",
-        number=1,
-        type=field.TYPE_MESSAGE,
-        type_name=".singsong.example.Features",
-        label=field.LABEL_OPTIONAL,
-    )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("singsong.example.Example"))
 
 
 Example = _example_class()

@@ -73,8 +73,6 @@ def prepare(
     >>> len(dataset)
     2
     """
-    from singsong.dataset.handle import open_dataset
-
     folder = absolute(os.fspath(output))
     config = PrepareConfig(
         inputs=tuple(os.fspath(place) for place in _several(inputs)),
@@ -85,6 +83,12 @@ def prepare(
         new_version=new_version,
         max_failure_rate=max_failure_rate,
     )
+    return _prepared(config)
+
+
+def _prepared(config: PrepareConfig) -> Dataset:
+    from singsong.dataset.handle import open_dataset
+
     with extra_needed("prepare", by="singsong.prepare"):
         code = run(config)
     if code == ExitCode.INTERRUPTED:
