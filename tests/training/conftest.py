@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.support.code_dataset import write_dataset
 from tests.support.trained import write_trainable
@@ -27,6 +26,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Models are so small here that more threads only wait for each other."""
+    import torch  # here, so that the process that starts the others does not load it
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
