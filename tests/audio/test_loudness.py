@@ -48,7 +48,8 @@ def test_the_first_and_the_last_frame_count(hop_fraction: float) -> None:
     audio = np.zeros(3 * 40, np.float32)
     audio[-40:] = 0.1
     for clip in (audio, audio[::-1]):
-        assert peak_rms_db(clip, sample_rate_hz=1000, window=window) == pytest.approx(-20, abs=0.01)
+        found = peak_rms_db(clip, sample_rate_hz=1000, rms_window=window)
+        assert found == pytest.approx(-20, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["rect", "exp"])
