@@ -61,8 +61,9 @@ def test_bfloat16_is_close_to_float32() -> None:
     assert sdr_db(exact, separator(dtype="bfloat16").separate_vocals(mix)) >= 35
 
 
-@pytest.mark.parametrize("saving", [False, True])
-def test_the_network_is_the_original_one(saving: bool) -> None:
+@pytest.mark.parametrize(("saving", "tolerance"), [(False, 2e-5), (True, 4e-5)])
+def test_the_network_is_the_original_one(saving: bool, tolerance: float) -> None:
+    """Fewer multiplications round more: over six seeds they differ by up to 2.4e-5."""
     tensors = read_checkpoint(packaged_checkpoint())
     original = original_network().UNet(2).eval()
     original.load_state_dict(tensors, strict=False)
@@ -76,7 +77,7 @@ def test_the_network_is_the_original_one(saving: bool) -> None:
         stereo = magnitude[:, None].expand(-1, 2, -1, -1)
         # The original multiplies its mask with its input.
         expected = (original(stereo) / stereo).mean(dim=1)
-        torch.testing.assert_close(ours(magnitude), expected, rtol=0, atol=2e-5)
+        torch.testing.assert_close(ours(magnitude), expected, rtol=0, atol=tolerance)
 
 
 def test_the_spectrum_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
