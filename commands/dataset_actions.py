@@ -13,8 +13,8 @@ from singsong.dataset.parts import preview_part
 from singsong.dataset.summary import describe
 from singsong.dataset.verify import verify_dataset
 from singsong.dataset.versions import version_names
+from singsong.pipelines.recipe_arguments import thresholds_from
 from singsong.schemas.outcomes import TrackStatus
-from singsong.schemas.recipe import LoudnessFilter
 
 _BROKEN_EXIT_CODE = 1
 
@@ -84,10 +84,7 @@ def preview(args: argparse.Namespace) -> int:
     dataset = open_dataset(args.dataset, args.version)
     if dataset.recipe.encode.separator is None:
         raise ValueError("the dataset was made without separation: there is nothing to filter by")
-    wanted = LoudnessFilter(
-        min_instrumental_db=args.min_instrumental_db,
-        max_vocals_above_db=args.max_vocals_above_db,
-    )
+    wanted = thresholds_from(args)
     outcomes, without_codes = Counter[str](), 0
     for track in dataset.tracks:
         if track.status == TrackStatus.ENCODED:

@@ -102,6 +102,17 @@ def add_threshold_arguments(group: argparse._ActionsContainer) -> None:
     )
 
 
+def thresholds_from(args: argparse.Namespace) -> LoudnessFilter:
+    """Returns the loudness filter that the flags describe.
+
+    Raises:
+        ValueError: A threshold is not a number.
+    """
+    return LoudnessFilter(
+        min_instrumental_db=args.min_instrumental_db, max_vocals_above_db=args.max_vocals_above_db
+    )
+
+
 def _add_dataset_arguments(group: argparse._ArgumentGroup) -> None:
     defaults = DatasetRecipe()
     group.add_argument(
@@ -132,13 +143,7 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
     Raises:
         ValueError: A value is outside its range.
     """
-    if args.no_filter:
-        asked = NO_FILTER
-    else:
-        asked = LoudnessFilter(
-            min_instrumental_db=args.min_instrumental_db,
-            max_vocals_above_db=args.max_vocals_above_db,
-        )
+    asked = NO_FILTER if args.no_filter else thresholds_from(args)
     encode_filter = NO_FILTER if args.encode_dropped else LoudnessFilter().loosened_to(asked)
     models = {
         role: getattr(args, role) or PROFILES[args.profile][role]
