@@ -2,8 +2,6 @@
 
 import math
 import multiprocessing
-import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-import singsong.training.checkpoints
-from singsong.training.accompaniment_model import AccompanimentModel, target_logits
+from singsong.training.accompaniment_model import AccompanimentModel
 from singsong.training.checkpoints import (
     CHECKPOINTS_FOLDER,
     best_checkpoint,
@@ -24,53 +21,8 @@ from singsong.training.checkpoints import (
     save_checkpoint,
 )
 from singsong.training.optimizer import t5x_adafactor
+from tests.support.child_processes import OWNERS, save, save_until_killed, step
 from tests.support.trained import small_accompaniment
-
-SOURCE, TARGET = torch.arange(2, 16).reshape(2, 7), torch.arange(2, 20).reshape(2, 9)
-
-
-def step(model: Any, optimizer: Any) -> None:
-    optimizer.zero_grad()
-    target_logits(model, SOURCE, TARGET).square().mean().backward()
-    optimizer.step()
-
-
-def save(run: Path, model: Any, optimizer: Any, *, at: int, **metrics: float) -> None:
-    loader = {"samples": at * 8}
-    save_checkpoint(
-        run,
-        model=model,
-        optimizer=optimizer,
-        step=at,
-        loader=loader,
-        metrics=metrics,
-        config={"seed": 0},
-    )
-
-
-def save_until_killed(run: Path, where: str) -> None:
-    """Saves steps 1, 2 and 3, keeps two, and kills itself in step 3 before `where` is called."""
-    torch.set_num_threads(1)
-    model = small_accompaniment()
-    optimizer = t5x_adafactor(model.parameters())
-    for at in (1, 2, 3):
-        step(model, optimizer)
-        if at == 3:
-            owner, name = OWNERS[where]
-            setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-        save(run, model, optimizer, at=at)
-        keep_only(run, last=2, metric="nll")
-
-
-OWNERS = {
-    "the weights": (AccompanimentModel, "save_pretrained"),
-    "the optimiser": (singsong.training.checkpoints, "save_file"),
-    "the state": (Path, "write_text"),
-    "the disk": (singsong.training.checkpoints, "_flush"),
-    "the name": (Path, "rename"),
-    "the end": (singsong.training.checkpoints, "_read"),
-    "removing": (shutil, "rmtree"),
-}
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from benchmarks.support.training_log import events, logged
 from singsong.training.event_file import ScalarWriter
 from singsong.training.train import train
+from tests.support.child_processes import train_as_process
 from tests.support.trained import VOCABULARY, quick_config, saved_weights
 
 
@@ -83,12 +84,6 @@ def test_dropout_is_on(data: Path, tmp_path: Path) -> None:
     assert abs(first - second) > 0.01
 
 
-def as_process(config: Any) -> None:
-    """Trains as one of the processes that `torchrun` started."""
-    torch.set_num_threads(1)
-    train(config)
-
-
 def test_two_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
     """Same losses, same evaluation and same weights; only one of them writes."""
     how = {"dropout": 0.0, "micro_batch_size": 2, "evaluate_every": 3}
@@ -102,7 +97,7 @@ def test_two_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
         rdzv_endpoint="localhost:0",
         start_method="forkserver",
     )
-    elastic_launch(torchrun, as_process)(two)
+    elastic_launch(torchrun, train_as_process)(two)
     for tag in ("train/loss", "train/gradient_norm", "validation/nll"):
         expected = logged(tmp_path / "one", tag)
         assert len(expected) == (2 if tag == "validation/nll" else 6)
