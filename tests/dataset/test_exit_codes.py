@@ -32,6 +32,7 @@ print(json.dumps(codes))
 """
 
 
+@pytest.mark.slow  # each run is a process that ends as an interpreter does
 @pytest.mark.parametrize("runs", [40, pytest.param(800, marks=pytest.mark.nightly)])
 def test_verify_and_show_never_abort_at_exit(runs: int, tmp_path: Path) -> None:
     manifest = write_dataset(tmp_path, clips=600, shards=4, formats=("parquet", "tfrecord"))
