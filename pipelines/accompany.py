@@ -11,6 +11,7 @@ all files are, as a Beam job on any runner; what exists already is not made agai
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from singsong.pipelines.places import (
     check_output_file,
     check_output_folder,
     check_run,
-    input_files,
+    job_files,
 )
 from singsong.pipelines.runner_arguments import (
     add_device_argument,
@@ -31,8 +32,10 @@ from singsong.pipelines.runner_arguments import (
 )
 from singsong.runners.job import RunnerOptions
 from singsong.runners.local import LocalOptions, set_up_process
+from singsong.schemas.elements import SourceFile
 from singsong.schemas.recipe import ModelSpec
 from singsong.transforms.accompany_config import AccompanyConfig
+from singsong.transforms.source_files import write_listing
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -187,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: The output cannot be written.
     """
     config = config_from(args)
-    files = input_files(config.inputs)
+    files = job_files(config.inputs, remote=config.runner.remote)
     (check_output_file if config.is_file else check_output_folder)(config.output)
     for url in filter(None, [config.accompany.checkpoint, config.accompany.fine]):
         check_run(url)
@@ -205,6 +208,7 @@ def build(
     *,
     config: AccompanyJobConfig,
     sink: AccompanySink,
+    files: Iterable[SourceFile] = (),
     progress: str | None = None,
 ) -> beam.PCollection:
     """Adds the job to a pipeline.
@@ -213,6 +217,7 @@ def build(
         pipeline: Beam's pipeline.
         config: What to do.
         sink: Where the sounds go.
+        files: The files of the inputs, read where there is a folder for progress.
         progress: Folder of this machine to report progress to.
     """
     import apache_beam as beam
@@ -220,7 +225,9 @@ def build(
     from singsong.transforms.accompany_tracks import AccompanyTracks, WriteReport
     from singsong.transforms.list_tracks import ListTracks
 
-    listed = pipeline | "ListTracks" >> ListTracks(config.inputs)
+    listed = pipeline | "ListTracks" >> ListTracks(
+        config.inputs, listing=write_listing(files, progress)
+    )
     accompany = AccompanyTracks(replace(config.accompany, progress=progress), sink)
     made = listed["tracks"] | "AccompanyTracks" >> accompany.with_resource_hints(
         **config.runner.encode_hints

@@ -22,7 +22,7 @@ def accompany_many(config: AccompanyJobConfig, files: Sequence[SourceFile]) -> i
 
     Args:
         config: What to do.
-        files: The files of its inputs.
+        files: The files of its inputs; none where other machines list them.
 
     Raises:
         ValueError: A model is missing or does not fit the others.
@@ -38,7 +38,7 @@ def accompany_many(config: AccompanyJobConfig, files: Sequence[SourceFile]) -> i
     job = Job(
         name="accompany",
         build=lambda pipeline, progress: build(
-            pipeline, config=config, sink=sink, progress=progress
+            pipeline, config=config, sink=sink, files=files, progress=progress
         ),
         total_tracks=len(files),
         total_bytes=sum(file.size_bytes for file in files),

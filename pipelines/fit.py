@@ -33,6 +33,7 @@ from singsong.runners.local import set_up_process
 from singsong.schemas.elements import SourceFile
 from singsong.schemas.recipe import ModelSpec
 from singsong.transforms.fit_config import FitConfig
+from singsong.transforms.source_files import write_listing
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -134,12 +135,13 @@ def fit(config: FitJobConfig) -> int:
         JobFailedError: A step failed for good.
     """
     check_output_file(config.fit.output)
-    files = files_to_fit(config)
+    held_out = input_files(config.held_out)
+    files = files_to_fit(config.inputs, held_out)
     job = Job(
         name="fit",
         build=lambda pipeline, progress: build(
             pipeline,
-            files=[file.uri for file in files],
+            files=files,
             fit=replace(config.fit, progress=progress),
             hints=config.runner.encode_hints,
         ),
@@ -152,20 +154,24 @@ def fit(config: FitJobConfig) -> int:
     return run_job(
         job,
         runner=config.runner,
-        report=lambda _: _report(config),
+        report=lambda _: _report(config, held_out),
         when_interrupted="Nothing was written.",
     )
 
 
-def files_to_fit(config: FitJobConfig) -> list[SourceFile]:
+def files_to_fit(inputs: Sequence[str], held_out: Sequence[SourceFile]) -> list[SourceFile]:
     """Returns the files to fit to: those that are not held out.
+
+    Args:
+        inputs: Files, folders, globs and URLs of music to fit to.
+        held_out: The files to measure on.
 
     Raises:
         ValueError: Nothing is left, or an input names no file.
     """
-    held_out = {file.uri for file in input_files(config.held_out)}
-    files = sorted(input_files(config.inputs), key=lambda file: file.uri)
-    left = [file for file in files if file.uri not in held_out]
+    kept_apart = {file.uri for file in held_out}
+    files = sorted(input_files(inputs), key=lambda file: file.uri)
+    left = [file for file in files if file.uri not in kept_apart]
     if not left:
         raise ValueError("no file is left to fit to: all are held out")
     return left
@@ -174,7 +180,7 @@ def files_to_fit(config: FitJobConfig) -> list[SourceFile]:
 def build(
     pipeline: beam.Pipeline,
     *,
-    files: Sequence[str],
+    files: Sequence[SourceFile],
     fit: FitConfig,
     hints: Mapping[str, str] | None = None,
 ) -> beam.PCollection:
@@ -191,7 +197,9 @@ def build(
     from singsong.transforms.fit_codebooks import FitCodebooks
     from singsong.transforms.list_tracks import ListTracks
 
-    listed = pipeline | "ListTracks" >> ListTracks(files)
+    listed = pipeline | "ListTracks" >> ListTracks(
+        [file.uri for file in files], listing=write_listing(files, fit.progress)
+    )
     fitted = listed["tracks"] | "FitCodebooks" >> FitCodebooks(fit, draw_hints=hints)
     letters = (listed["dead_letters"], fitted["dead_letters"]) | "AllLetters" >> beam.Flatten()
     _ = letters | "PrintLetters" >> beam.Map(
@@ -200,14 +208,14 @@ def build(
     return fitted["fitted"]
 
 
-def _report(config: FitJobConfig) -> int:
+def _report(config: FitJobConfig, held_out: Sequence[SourceFile]) -> int:
     print(f"wrote {config.fit.output}")
-    if config.held_out:
+    if held_out:
         from singsong.pipelines.fit_quality import measure
 
-        fit, files = config.fit, [file.uri for file in input_files(config.held_out)]
-        fit = replace(fit, device="cpu") if config.runner.remote else fit
-        figures = json.dumps(measure(fit, files), indent=1, sort_keys=True)
+        fit = replace(config.fit, device="cpu") if config.runner.remote else config.fit
+        measured = measure(fit, [file.uri for file in held_out])
+        figures = json.dumps(measured, indent=1, sort_keys=True)
         storage.put_bytes(f"{fit.output}.json", figures.encode())
         print(figures)
     return ExitCode.DONE

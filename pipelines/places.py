@@ -119,6 +119,24 @@ def input_files(urls: Iterable[str], *, only_files: bool = False) -> list[Source
     return list(files.values())
 
 
+def job_files(urls: Sequence[str], *, remote: bool, only_files: bool = False) -> list[SourceFile]:
+    """Returns the files of a job's inputs; none where other machines list them.
+
+    Args:
+        urls: The inputs.
+        remote: Whether other machines list them.
+        only_files: Take each name as that of one file, without checking that it exists.
+
+    Raises:
+        ValueError: A name stands for no file.
+    """
+    if not remote:
+        return input_files(urls, only_files=only_files)
+    if not only_files:
+        check_remote_inputs(urls)
+    return []
+
+
 def check_remote_inputs(urls: Iterable[str]) -> None:
     """Checks that each name stands for a file, without listing a whole bucket.
 

@@ -10,26 +10,23 @@ assembled into shards, and `dataset/manifest.json`, written last, is the dataset
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from singsong import storage
 from singsong.pipelines.job_run import is_failure, run_job
-from singsong.pipelines.places import (
-    absolute,
-    check_apart,
-    check_output_folder,
-    check_remote_inputs,
-    input_files,
-)
+from singsong.pipelines.places import absolute, check_apart, check_output_folder, job_files
 from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import Job, Outcome, RunnerOptions
 from singsong.runners.local import set_up_process
+from singsong.schemas.elements import SourceFile
 from singsong.schemas.json_values import recipe_differences
 from singsong.schemas.names import MANIFEST_NAME, PARTS_FOLDER
 from singsong.schemas.recipe import DatasetRecipe, recipe_json
+from singsong.transforms.source_files import write_listing
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -135,17 +132,19 @@ def prepare(config: PrepareConfig) -> int:
             or it holds a dataset of another recipe.
         JobFailedError: A step failed for good.
     """
-    tracks, size_bytes = _count_inputs(config)
+    files = job_files(
+        config.inputs, remote=config.runner.remote, only_files=config.retry_of is not None
+    )
     check_output(config)
     set_up_process()
     models = _load_models(config)
     job = Job(
         name="prepare",
         build=lambda pipeline, progress: build(
-            pipeline, config=config, models=models, progress=progress
+            pipeline, config=config, models=models, files=files, progress=progress
         ),
-        total_tracks=tracks,
-        total_bytes=size_bytes,
+        total_tracks=len(files),
+        total_bytes=sum(file.size_bytes for file in files),
         reads=config.inputs,
         writes={"--output": config.output, "--parts": config.parts},
         weights=models.weights,
@@ -155,7 +154,12 @@ def prepare(config: PrepareConfig) -> int:
 
 
 def build(
-    pipeline: beam.Pipeline, *, config: PrepareConfig, models: Models, progress: str | None = None
+    pipeline: beam.Pipeline,
+    *,
+    config: PrepareConfig,
+    models: Models,
+    files: Iterable[SourceFile] = (),
+    progress: str | None = None,
 ) -> beam.PCollection:
     """Adds the job to a pipeline and returns its manifest.
 
@@ -163,6 +167,7 @@ def build(
         pipeline: Beam's pipeline.
         config: What to do.
         models: The models of the recipe, for their geometry and the hashes of their weights.
+        files: The files of the inputs, read where there is a folder for progress.
         progress: Folder of this machine to report progress to.
     """
     import apache_beam as beam
@@ -171,8 +176,11 @@ def build(
     from singsong.transforms.known_tracks import ReadKnownTracks
     from singsong.transforms.list_tracks import ListTracks
 
-    only_files = config.retry_of is not None
-    listed = pipeline | "ListTracks" >> ListTracks(config.inputs, only_files=only_files)
+    listed = pipeline | "ListTracks" >> ListTracks(
+        config.inputs,
+        only_files=config.retry_of is not None,
+        listing=write_listing(files, progress),
+    )
     encoded = listed["tracks"] | "EncodeTracks" >> _encode_tracks(config, models, progress)
     known = pipeline | "ReadKnownTracks" >> ReadKnownTracks(
         config.retry_of, except_uris=config.inputs
@@ -282,18 +290,3 @@ def _load_models(config: PrepareConfig) -> Models:
 
     recipe = config.recipe.encode
     return load_models(replace(recipe, device="cpu") if config.runner.remote else recipe)
-
-
-def _count_inputs(config: PrepareConfig) -> tuple[int, int]:
-    """Returns number and size of the input files; zeros where other machines list them.
-
-    Raises:
-        ValueError: An input names no file.
-    """
-    retry = config.retry_of is not None
-    if config.runner.remote:
-        if not retry:
-            check_remote_inputs(config.inputs)
-        return 0, 0
-    files = input_files(config.inputs, only_files=retry)
-    return len(files), sum(file.size_bytes for file in files)

@@ -10,7 +10,7 @@ from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummar
 from singsong.schemas.errors import ClipError
 from singsong.schemas.outcomes import Stage, TrackStatus
 from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, LISTED, TRACKS
-from singsong.transforms.source_files import identify, list_source_files
+from singsong.transforms.source_files import identify, list_source_files, read_listing
 
 
 def elect(tracks: Iterable[Track]) -> tuple[Track, list[TrackSummary]]:
@@ -49,12 +49,22 @@ class _Elect(beam.DoFn):
             yield beam.pvalue.TaggedOutput(DUPLICATES, other)
 
 
-class _DropRepeats(beam.PTransform):
-    """Leaves one element for each file, however often it was named."""
+class _ListFiles(beam.PTransform):
+    """Lists what names stand for; a file that is named twice is listed once."""
 
-    def expand(self, files: beam.PCollection) -> beam.PCollection:
+    def __init__(self, inputs: Sequence[str], *, only_files: bool) -> None:
+        super().__init__()
+        self._inputs = tuple(inputs)
+        self._only_files = only_files
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         return (
-            files
+            pipeline
+            | "NameInputs" >> beam.Create(self._inputs, reshuffle=False)
+            | "ListInputs"
+            >> beam.FlatMap(list_source_files, only_files=self._only_files).with_output_types(
+                SourceFile
+            )
             | "KeyByName"
             >> beam.Map(lambda file: (file.uri, file.size_bytes)).with_output_types(tuple[str, int])
             | "LargestSize" >> beam.CombinePerKey(max)
@@ -70,24 +80,25 @@ class ListTracks(beam.PTransform):
 
     Returns a dict with the outputs "tracks", "duplicates", "dead_letters" and "listed", the number
     of files. The tracks come longest first, so that a runner that deals them out once deals evenly.
+
+    Args:
+        inputs: Names of files and folders, globs and URLs.
+        only_files: Take each name as that of one file, without checking that it exists.
+        listing: What `write_listing` wrote of the inputs. The workers read it, where they can,
+            instead of listing all inputs a second time.
     """
 
-    def __init__(self, inputs: Sequence[str], *, only_files: bool = False) -> None:
+    def __init__(
+        self, inputs: Sequence[str], *, only_files: bool = False, listing: str | None = None
+    ) -> None:
         super().__init__()
         self._inputs = tuple(inputs)
         self._only_files = only_files
+        self._listing = listing
 
     def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
         """Returns the four outputs."""
-        files = (
-            pipeline
-            | "NameInputs" >> beam.Create(self._inputs, reshuffle=False)
-            | "ListFiles"
-            >> beam.FlatMap(list_source_files, only_files=self._only_files).with_output_types(
-                SourceFile
-            )
-            | "DropRepeats" >> _DropRepeats()
-        )
+        files = pipeline | "ListFiles" >> self._list_files()
         identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_output_types(
             Track, dead_letters=DeadLetter
         ).with_outputs(DEAD_LETTERS, main=TRACKS)
@@ -113,3 +124,9 @@ class ListTracks(beam.PTransform):
             DEAD_LETTERS: identified[DEAD_LETTERS],
             LISTED: files | "CountFiles" >> beam.combiners.Count.Globally(),
         }
+
+    def _list_files(self) -> beam.PTransform:
+        if self._listing is None:
+            return _ListFiles(self._inputs, only_files=self._only_files)
+        name = beam.Create([self._listing], reshuffle=False)
+        return name | "ReadListing" >> beam.FlatMap(read_listing).with_output_types(SourceFile)

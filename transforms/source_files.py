@@ -6,8 +6,9 @@ No Beam, so that the command line finds a missing input at once.
 from __future__ import annotations
 
 import glob
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from singsong import storage
@@ -19,6 +20,8 @@ from singsong.schemas.errors import (
     UnreadableFileError,
 )
 from singsong.storage import StoreUnavailableError
+
+_LISTING_NAME = "listing"
 
 
 def list_source_files(url: str, *, only_files: bool = False) -> Iterator[SourceFile]:
@@ -64,6 +67,29 @@ def _before_magic(url: str) -> str:
 def _is_hidden(uri: str, named: str) -> bool:
     """Returns whether a part of a URL beyond the named folders begins with a dot."""
     return any(part.startswith(".") for part in uri.split("/")[named.count("/") + 1 :])
+
+
+def write_listing(files: Iterable[SourceFile], folder: str | None) -> str | None:
+    """Writes files that were listed to a folder, for `read_listing`, and returns its path.
+
+    Args:
+        files: The files.
+        folder: A folder that the workers share with this machine; None writes nothing.
+    """
+    if folder is None:
+        return None
+    path = os.path.join(folder, _LISTING_NAME)
+    with open(path, "w", encoding="ascii") as listing:
+        listing.writelines(f"{json.dumps([file.uri, file.size_bytes])}\n" for file in files)
+    return path
+
+
+def read_listing(path: str) -> Iterator[SourceFile]:
+    """Yields the files of a listing."""
+    with open(path, encoding="ascii") as listing:
+        for line in listing:
+            uri, size_bytes = json.loads(line)
+            yield SourceFile(uri=uri, size_bytes=size_bytes)
 
 
 def names_a_file(url: str) -> bool:

@@ -142,6 +142,19 @@ def test_one_file_named_twice_is_listed_once(prepare, tmp_path: Path, dataset: P
     assert read_manifest(str(dataset)).counts.tracks.listed == 1
 
 
+def test_a_folder_is_walked_once(prepare, tmp_path: Path, monkeypatch) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    walk, walked = os.walk, []
+
+    def counting_walk(top, **how):
+        walked.append(top)
+        return walk(top, **how)
+
+    monkeypatch.setattr(os, "walk", counting_walk)
+    assert prepare(tmp_path / "music") == 0
+    assert walked.count(str(tmp_path / "music")) == 1
+
+
 def test_splits_and_shards_follow_content(prepare, tmp_path: Path, dataset: Path) -> None:
     write_tones(tmp_path / "music", tracks=12)
     flags = ("--splits", "train=2,test=1", "--clips-per-shard", "5")
