@@ -7,9 +7,9 @@ streams, the first that is marked default is decoded, or else the first.
 
 What a file consists of:
 
-- Files that were joined, and chained Ogg files, are decoded one after the other, each at its level.
-- A file that is cut short, or that states more than it holds, is decoded as far as it goes, in every
-  format; a line at level "warning" is logged. What cannot be told from a whole file is not refused.
+- Files that were joined, and chained Ogg files, are decoded in turn, each at its level.
+- A file that is cut short, or that states more than it holds, is decoded as far as it goes, and a
+  warning is logged, in every format: in some, such a file cannot be told from a whole one.
 - A file of which a part before the end cannot be decoded is refused as corrupt: what follows would
   be at the wrong time. Complaints about covers, tags, chapters and other streams do not count.
 """
@@ -22,14 +22,15 @@ import itertools
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from singsong.audio.decode_bitstream import BitstreamCheck
 from singsong.audio.decode_parts import read_parts
-from singsong.audio.decode_source import DecodeLimits, Part
+from singsong.audio.decode_source import DecodeLimits, Part, ReadOptions
 from singsong.audio.downmix import mix_to_mono, mono_weights
 from singsong.audio.resample import resample, resample_blocks
 from singsong.schemas.errors import (
@@ -165,7 +166,10 @@ def _parts(path: str, limits: DecodeLimits, block_frames: int) -> Iterator[Itera
     try:
         with contextlib.closing(
             read_parts(
-                fd, limits=limits, block_frames=block_frames, on_cut=lambda: _report_cut(path)
+                fd,
+                ReadOptions(
+                    limits=limits, block_frames=block_frames, on_cut=lambda: _report_cut(path)
+                ),
             )
         ) as parts:
             yield _watched(parts, limits)
@@ -178,27 +182,22 @@ def _watched(parts: Iterator[Part], limits: DecodeLimits) -> Iterator[Part]:
 
     def watch(part: Part) -> Iterator[npt.NDArray[np.float32]]:
         nonlocal seconds
-        look = BitstreamCheck(part.rate_hz).look if part.lossless else _ignore
+        check = BitstreamCheck(part.rate_hz) if part.lossless else None
         for frames in part.blocks:
             seconds += len(frames) / part.rate_hz
             if seconds > limits.max_track_hours * 3600:
                 raise TooLongError(
-                    f"the file decodes to more than {limits.max_track_hours:g} hours, which is "
-                    "what a track may have"
+                    f"the file decodes to more than {limits.max_track_hours:g} hours: raise "
+                    "--max-track-hours if it is music"
                 )
-            look(frames)
+            if check is not None:
+                check.look(frames)
             yield frames
+        if check is not None:
+            check.finish()
 
     for part in parts:
-        yield Part(
-            rate_hz=part.rate_hz,
-            channel_mask=part.channel_mask,
-            lossless=part.lossless,
-            blocks=watch(part),
-        )
-
-
-_ignore: Callable[[npt.NDArray[np.float32]], None] = lambda _: None  # noqa: E731
+        yield replace(part, blocks=watch(part))
 
 
 def _report_cut(path: str) -> None:

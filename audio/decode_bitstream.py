@@ -56,7 +56,12 @@ class BitstreamCheck:
         if self._left <= 0 or not (self._waiting or frames.any()):
             return
         self._waiting.append(frames)
-        if sum(map(len, self._waiting)) < self._rate_hz:
+        if sum(map(len, self._waiting)) >= self._rate_hz:
+            self.finish()
+
+    def finish(self) -> None:
+        """Looks at what is left. Raises as `look`."""
+        if not self._waiting:
             return
         second = np.concatenate(self._waiting)
         self._left -= len(second)

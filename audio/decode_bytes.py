@@ -56,7 +56,7 @@ class BufferedFile:
         return self.size if found is None else found
 
     def after_tags(self, offset: int) -> int:
-        """Returns the offset behind any ID3, APE and Lyrics3 tags and zeros that lie at `offset`."""
+        """Returns the offset behind the ID3, APE and Lyrics3 tags and zeros at `offset`."""
         while offset < self.size:
             length = tag_bytes(self.at(offset, 32))
             if self.at(offset, 11) == b"LYRICSBEGIN":

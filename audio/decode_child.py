@@ -1,4 +1,4 @@
-"""The program that decodes one stream with libsndfile, so that a fault in it ends only this program.
+"""The program that decodes one stream with libsndfile, whose faults end only this program.
 
 `singsong.audio.decode_libsndfile` starts it by its path, with the file as standard input and its
 settings, in JSON, as the only argument. It writes one line of JSON to standard output and then the
@@ -56,11 +56,11 @@ class _Range:
     """Bytes of standard input from `start` up to `end`, with `head` before them.
 
     Args:
-        patch: Offset from `start`, and bytes that are read there instead of the file's.
+        patches: Bytes that are read instead of the file's, and their offsets from `start`.
     """
 
-    def __init__(self, start: int, end: int, head: bytes, patch: tuple[int, bytes]) -> None:
-        self._start, self._end, self._head, self._patch = start, end, head, patch
+    def __init__(self, start: int, end: int, head: bytes, patches: list[tuple[int, bytes]]) -> None:
+        self._start, self._head, self._patches = start, head, patches
         self._at = 0
         self.size = end - start + len(head)
         # ctypes needs the functions to stay alive as long as libsndfile has them.
@@ -88,10 +88,10 @@ class _Range:
             return self._head[self._at : self._at + count]
         offset = self._at - len(self._head)
         data = bytearray(os.pread(0, count, self._start + offset))
-        at, new = self._patch
-        begin, end = max(at, offset), min(at + len(new), offset + len(data))
-        if begin < end:
-            data[begin - offset : end - offset] = new[begin - at : end - at]
+        for at, new in self._patches:
+            begin, end = max(at, offset), min(at + len(new), offset + len(data))
+            if begin < end:
+                data[begin - offset : end - offset] = new[begin - at : end - at]
         return bytes(data)
 
 
@@ -120,8 +120,8 @@ def _open(library: ctypes.CDLL, settings: dict[str, Any]) -> tuple[_Range, int, 
     """Opens the file, with the given tag before it if libsndfile believes it to be shorter."""
     tag = bytes.fromhex(settings["tag"])
     for head in (b"", tag):
-        patch = (settings["patch_at"], bytes.fromhex(settings["patch"]))
-        source = _Range(settings["start"], settings["end"], head, patch)
+        patches = [(int(at), bytes.fromhex(new)) for at, new in settings["patches"].items()]
+        source = _Range(settings["start"], settings["end"], head, patches)
         info = _Info()
         handle = library.sf_open_virtual(
             ctypes.byref(source.functions), _READ, ctypes.byref(info), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from singsong.audio.decode_source import (
     ByteRange,
     DecodeLimits,
     Part,
+    ReadOptions,
     check_rate,
     frames_per_block,
 )
@@ -62,23 +63,15 @@ class _Header:
 
 @contextlib.contextmanager
 def open_with_ffmpeg(
-    fd: int,
-    where: ByteRange,
-    *,
-    limits: DecodeLimits,
-    block_frames: int,
-    known: str | None,
-    on_cut: Callable[[], None],
+    fd: int, where: ByteRange, *, known: str | None, options: ReadOptions
 ) -> Iterator[Part]:
     """Opens the audio stream of a file with ffmpeg: the first marked default, or else the first.
 
     Args:
         fd: An open regular file; its position is moved.
         where: Which of its bytes ffmpeg sees.
-        limits: What the process may use.
-        block_frames: Maximum number of frames per block.
         known: The format that the first bytes name, or None.
-        on_cut: Called at the end if the file ends before its audio does.
+        options: How to read it.
 
     Yields:
         The open stream; reading its blocks may raise the errors below too.
@@ -87,20 +80,49 @@ def open_with_ffmpeg(
         ClipError: As `singsong.audio.decode.stream_mono`.
     """
     source = _source(fd, where)
-    probed, stream = _probe(fd, source, limits, known)
-    with _start(fd, _decode_options(source, probed, stream), limits) as process:
+    probed, stream = _probe(fd, source, options.limits, known)
+    run = _Run(probed=probed, size_bytes=where.end - where.start, options=options)
+    with _start(fd, _decode_options(source, probed, stream), options.limits) as process:
         header = _read_header(process)
         if header is None:
-            _, lines = process.finish()
-            size = where.end - where.start
-            verdict = judge(lines, done_s=0.0, probed=probed, size_bytes=size)
-            raise verdict.error or CorruptAudioError("ffmpeg decodes none of the audio")
+            run.check_end(process, 0.0)
+            raise CorruptAudioError("ffmpeg decodes none of the audio")
         yield Part(
             rate_hz=check_rate(header.rate_hz),
             channel_mask=header.channel_mask,
             lossless=stream.codec.startswith(_LOSSLESS),
-            blocks=_blocks(process, header, block_frames, probed, where, on_cut),
+            blocks=run.blocks(process, header),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What is known of a file while it is decoded."""
+
+    probed: ProbedFile
+    size_bytes: int
+    options: ReadOptions
+
+    def blocks(self, process: DecoderProcess, header: _Header) -> Iterator[npt.NDArray[np.float32]]:
+        bytes_a_frame = header.channels * 4
+        size = frames_per_block(header.channels, self.options.block_frames) * bytes_a_frame
+        done = 0
+        while data := process.read(size):
+            whole = len(data) - len(data) % bytes_a_frame
+            frames = np.frombuffer(data[:whole], "<f4").reshape(-1, header.channels)
+            done += len(frames)
+            if len(frames):
+                yield frames
+            process.allow(done / header.rate_hz / 3600)
+        self.check_end(process, done / header.rate_hz)
+
+    def check_end(self, process: DecoderProcess, done_s: float) -> None:
+        _, lines = process.finish()
+        verdict = judge(lines, done_s=done_s, probed=self.probed, size_bytes=self.size_bytes)
+        if verdict.error is not None:
+            raise verdict.error
+        if verdict.cut:
+            self.options.on_cut()
 
 
 def _source(fd: int, where: ByteRange) -> str:
@@ -124,6 +146,8 @@ def _probe(
         raise EncryptedError("the audio is encrypted: only the shop's own player can decode it")
     if probed is None:
         raise failure_to_open(lines, known=known)
+    if probed.container == "mp3" and known is None:
+        raise NotAudioError("the content looks like mp3, and no frames follow each other in it")
     if not probed.streams:
         raise NotAudioError("the file has no audio stream")
     stream = probed.chosen()
@@ -160,34 +184,3 @@ def _read_header(process: DecoderProcess) -> _Header | None:
             mask = struct.unpack("<I", body[20:24])[0] if kind == _EXTENSIBLE else 0
             header = _Header(rate_hz=rate_hz, channels=channels, channel_mask=mask)
     return header
-
-
-def _blocks(
-    process: DecoderProcess,
-    header: _Header,
-    block_frames: int,
-    probed: ProbedFile,
-    where: ByteRange,
-    on_cut: Callable[[], None],
-) -> Iterator[npt.NDArray[np.float32]]:
-    bytes_a_frame = header.channels * 4
-    size = frames_per_block(header.channels, block_frames) * bytes_a_frame
-    done = 0
-    while data := process.read(size):
-        whole = len(data) - len(data) % bytes_a_frame
-        frames = np.frombuffer(data[:whole], "<f4").reshape(-1, header.channels)
-        done += len(frames)
-        if len(frames):
-            yield frames
-        process.allow(done / header.rate_hz / 3600)
-    _, lines = process.finish()
-    verdict = judge(
-        lines,
-        done_s=done / header.rate_hz,
-        probed=probed,
-        size_bytes=where.end - where.start,
-    )
-    if verdict.error is not None:
-        raise verdict.error
-    if verdict.cut:
-        on_cut()

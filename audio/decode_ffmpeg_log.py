@@ -21,7 +21,8 @@ from singsong.schemas.errors import (
 _PREFIX = re.compile(r"^(\[[^]]*\] *)+")
 _INPUT = re.compile(r"^\[info\] Input #0, ([^ ]*), from")
 _STREAM = re.compile(
-    r"^\[info\]\s+Stream #0:\d+(?:\[0x[0-9a-f]+\])?(?:\([^)]*\))*: Audio: (?P<codec>\w+)(?P<rest>.*)$"
+    r"^\[info\]\s+Stream #0:\d+(?:\[0x[0-9a-f]+\])?(?:\([^)]*\))*: "
+    r"Audio: (?P<codec>\w+)(?P<rest>.*)$"
 )
 _RATE_AND_LAYOUT = re.compile(r", (\d+) Hz, ([^,]+)")
 _DECODED = re.compile(r" (\d+) frames decoded; (\d+) decode errors")
@@ -102,8 +103,8 @@ def probed_file(lines: Sequence[str]) -> ProbedFile | None:
     container = next((found[1] for line in lines if (found := _INPUT.match(line))), None)
     if container is None:
         return None
-    found = (_STREAM.match(line) for line in lines)
-    streams = [_stream(index, match) for index, match in enumerate(filter(None, found))]
+    named = filter(None, map(_STREAM.match, lines))
+    streams = [_stream(index, match) for index, match in enumerate(named)]
     duration = next((match for line in lines if (match := _DURATION.match(line))), None)
     estimated = any(_ESTIMATED in line for line in lines)
     stated_s = None
@@ -165,7 +166,7 @@ def judge(lines: Sequence[str], *, done_s: float, probed: ProbedFile, size_bytes
 
     Audio is missing before the end if the time stamps of the output go further than its samples,
     and the decoder or the demuxer complained; gaps between time stamps alone occur in sound files,
-    such as recordings of calls. Without time stamps, a demuxer that gives up far from the end counts.
+    such as recordings of calls. A demuxer that gives up far from the end of the file counts too.
 
     Args:
         lines: Its standard error, with levels up to "verbose" and with progress.

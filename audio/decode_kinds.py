@@ -62,6 +62,7 @@ _ASF_ENCRYPTION: Final = (
     bytes.fromhex("14e68a292226174cb935dae07ee9289c"),
 )
 _ENCRYPTED_ENTRIES: Final = (b"enca", b"drms", b"aavd", b"aavs")
+# ContentEncodingType is "encryption", beside ContentEncryption.
 _MATROSKA_ENCRYPTION: Final = re.compile(
     rb"\x50\x33\x81\x01.{0,64}?\x50\x35|\x50\x35.{0,255}?\x50\x33\x81\x01", re.DOTALL
 )
@@ -84,6 +85,8 @@ def no_audio_kind(fd: int) -> str | None:
     head = os.pread(fd, 1024, 0)
     if head[257:262] == b"ustar":
         return "a tar archive"
+    if os.pread(fd, 5, 0x8001) == b"CD001":
+        return "a disc image"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "an image"
     if _TEXT.match(head):

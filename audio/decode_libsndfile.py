@@ -1,4 +1,4 @@
-"""Decodes mp3, Ogg Vorbis and Opus with libsndfile, in a separate process."""
+"""Decodes mp3, Ogg Vorbis, Opus and unclosed files with libsndfile, in a separate process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from singsong.audio.decode_mpeg_frame import length_tag, stated_frames_at
 from singsong.audio.decode_process import DecoderProcess
 from singsong.audio.decode_source import (
     ByteRange,
-    DecodeLimits,
     Part,
+    ReadOptions,
     check_rate,
     frames_per_block,
 )
@@ -30,12 +31,40 @@ from singsong.schemas.errors import CorruptAudioError
 
 # An encoder pads at most 4095 samples at each end, and decoders differ in how they begin.
 _MPEG_SLACK_SAMPLES = 9 * 1152
+_UNKNOWN_FRAMES = 1 << 62
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What the program is told.
+
+    Attributes:
+        where: The bytes that libsndfile sees.
+        samples: It is shown `tag` before them if it believes in fewer samples than this.
+        tag: An MPEG frame that states how many frames follow.
+        patches: What it is shown instead of the file's bytes, by the offset from the start.
+    """
+
+    where: ByteRange
+    samples: int = 0
+    tag: bytes = b""
+    patches: Mapping[int, bytes] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        return json.dumps(
+            {
+                "library": _library(),
+                "start": self.where.start,
+                "end": self.where.end,
+                "samples": self.samples,
+                "tag": self.tag.hex(),
+                "patches": {at: new.hex() for at, new in self.patches.items()},
+            }
+        )
 
 
 @contextlib.contextmanager
-def open_mpeg(
-    fd: int, part: MpegPart, *, limits: DecodeLimits, block_frames: int
-) -> Iterator[Part]:
+def open_mpeg(fd: int, part: MpegPart, options: ReadOptions) -> Iterator[Part]:
     """Opens one part of an MPEG audio file, of which libsndfile sees only the frames.
 
     Where libsndfile believes the part to be shorter than its frames are, it is shown a tag that
@@ -44,8 +73,7 @@ def open_mpeg(
     Args:
         fd: An open regular file; its position is moved.
         part: As `scan_mpeg` found it.
-        limits: What the process may use.
-        block_frames: Maximum number of frames per block.
+        options: How to read it.
 
     Yields:
         The open part; reading its blocks may raise the errors below too.
@@ -54,45 +82,47 @@ def open_mpeg(
         ClipError: As `singsong.audio.decode.stream_mono`.
     """
     header = os.pread(fd, 48, part.where.start)
-    samples_a_frame = 1152 if header[1] >> 3 & 3 == 3 or header[1] >> 1 & 3 != 1 else 576
-    frames = part.samples // samples_a_frame
     stated_at = stated_frames_at(header) if part.tagged else None
-    patch_at, patch = 0, b""
-    if stated_at is not None and int.from_bytes(header[stated_at : stated_at + 4], "big") < frames:
-        patch_at, patch = stated_at, frames.to_bytes(4, "big")
-    tag = length_tag(part.head, frames) if not part.tagged else None
-    settings = {
-        **{"tag": (tag or b"").hex(), "patch_at": patch_at, "patch": patch.hex()},
-        "samples": part.samples,
-    }
-    least = part.samples - _MPEG_SLACK_SAMPLES
-    with _open(fd, part.where, settings, limits, block_frames, least) as opened:
+    patches = {}
+    if stated_at is not None:
+        stated = int.from_bytes(header[stated_at : stated_at + 4], "big")
+        patches[stated_at] = max(stated, part.frames).to_bytes(4, "big")
+    tag = length_tag(part.head, part.frames) if not part.tagged else None
+    settings = _Settings(
+        where=part.where,
+        samples=part.samples,
+        tag=tag or b"",
+        patches=patches,
+    )
+    with _open(fd, settings, options, least=part.samples - _MPEG_SLACK_SAMPLES) as opened:
         yield opened
 
 
 @contextlib.contextmanager
-def open_ogg(
-    fd: int, where: ByteRange, *, limits: DecodeLimits, block_frames: int
+def open_with_libsndfile(
+    fd: int, where: ByteRange, options: ReadOptions, *, patches: Mapping[int, bytes] | None = None
 ) -> Iterator[Part]:
-    """Opens one link of a chained Ogg file, which holds Vorbis or Opus. As `open_mpeg`."""
-    settings = {"tag": "", "patch_at": 0, "patch": "", "samples": 0}
-    with _open(fd, where, settings, limits, block_frames, None) as opened:
-        yield opened
+    """Opens what libsndfile reads to its end by itself. As `open_mpeg`.
+
+    Args:
+        fd: An open regular file; its position is moved.
+        where: Which of its bytes libsndfile sees.
+        options: How to read it.
+        patches: What it is shown instead of the file's bytes, by the offset from the start.
+    """
+    settings = _Settings(where=where, patches=patches or {})
+    with _open(fd, settings, options, least=None) as opened:
+        yield replace(opened, lossless=patches is not None)
 
 
 @contextlib.contextmanager
 def _open(
-    fd: int,
-    where: ByteRange,
-    settings: dict[str, int | str],
-    limits: DecodeLimits,
-    block_frames: int,
-    least: int | None,
+    fd: int, settings: _Settings, options: ReadOptions, *, least: int | None
 ) -> Iterator[Part]:
-    whole = {**settings, "library": _library(), "start": where.start, "end": where.end}
     # -I -S: the program needs no package, and starts faster without looking for any.
-    command = [sys.executable, "-I", "-S", decode_child.__file__, json.dumps(whole)]
-    with DecoderProcess(command, fd=fd, limits=limits, name="libsndfile") as process:
+    command = [sys.executable, "-I", "-S", decode_child.__file__]
+    command.append(settings.as_json())
+    with DecoderProcess(command, fd=fd, limits=options.limits, name="libsndfile") as process:
         line = process.read_line()
         if not line:
             _check_end(process, 0)
@@ -102,7 +132,7 @@ def _open(
             rate_hz=check_rate(header["rate_hz"]),
             channel_mask=0,
             lossless=False,
-            blocks=_blocks(process, header, block_frames, least),
+            blocks=_blocks(process, header, options.block_frames, least),
         )
 
 
@@ -119,7 +149,7 @@ def _blocks(
         process.allow(done / header["rate_hz"] / 3600)
     _check_end(process, done)
     stated = header["frames"] if least is None else least
-    if done < stated < 1 << 62:
+    if done < stated < _UNKNOWN_FRAMES:
         raise CorruptAudioError(f"the file states {stated} samples a channel and yields {done}")
 
 

@@ -22,6 +22,7 @@ from singsong.audio.decode_mpeg_frame import (
 )
 from singsong.audio.decode_source import ByteRange
 
+_MAX_TAG_BYTES = 10
 _MAX_CANDIDATES = 100_000  # bounds the time for a file full of bytes that look like headers
 _HEADER_OR_TAG = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x00-\xef]|ID3", re.DOTALL)
 
@@ -32,13 +33,15 @@ class MpegPart:
 
     Attributes:
         where: From its first frame to the end of its last complete one.
-        samples: Samples per channel in its frames, without a tag frame.
+        frames: How many frames of audio it holds, without a tag frame.
+        samples: Samples per channel in them.
         tagged: Whether its first frame is a Xing or Info tag. It holds no audio, and may tell the
             decoder to remove the padding that the encoder added at both ends.
         head: The first four bytes of its first frame of audio.
     """
 
     where: ByteRange
+    frames: int
     samples: int
     tagged: bool
     head: bytes
@@ -77,22 +80,27 @@ def scan_mpeg(fd: int, *, strict: bool = False) -> MpegLayout:
     [11520]
     """
     source = BufferedFile(fd)
-    offset: int | None = source.after_tags(0)
-    assert offset is not None
-    if not _begins_run(source, offset):
-        offset = None if strict else _find_run(source, offset)
+    start = source.after_tags(0)
+    if start == source.size:  # a tag that states too much
+        start = min(10, source.size)
+    offset: int | None = start
+    if not _begins_run(source, start):
+        offset = None if strict else _find_run(source, start)
     parts: list[MpegPart] = []
     junk_at, end = None, 0
     while offset is not None:
-        parts.append(_part_at(source, offset))
-        end = parts[-1].where.end
-        offset = source.after_tags(end)
-        if offset < source.size and not _begins_run(source, offset):
-            broken, offset = offset, _find_run(source, offset)
-            if offset is not None and junk_at is None:
-                junk_at = broken
-        elif offset == source.size:
+        part, last = _part_at(source, offset)
+        end, offset = part.where.end, source.after_tags(part.where.end)
+        if offset == source.size:
             offset = None
+        elif not _begins_run(source, offset):
+            broken, offset = offset, _find_run(source, offset)
+            cut_at = None if offset is None else _next_file_in(source, last, end)
+            if cut_at is not None:
+                part, offset = _part_at(source, part.where.start, until=last)[0], cut_at
+            elif offset is not None and junk_at is None:
+                junk_at = broken
+        parts.append(part)
     cut = bool(parts) and end < source.size and _parse(source.at(end, 4)) is not None
     return MpegLayout(parts=tuple(parts), junk_at=junk_at, cut=cut)
 
@@ -122,25 +130,41 @@ def _run(source: BufferedFile, offset: int) -> Iterator[tuple[int, MpegFrame]]:
         frame = _parse(source.at(offset, 4))
 
 
-def _part_at(source: BufferedFile, start: int) -> MpegPart:
+def _part_at(source: BufferedFile, start: int, *, until: int | None = None) -> tuple[MpegPart, int]:
+    """Returns the part at `start`, up to the frame at `until`, and where its last frame lies."""
     tagged = is_length_tag(source.at(start, 48))
     head = source.at(start, 4)
-    samples, end = 0, start
-    for count, (length, frame) in enumerate(_run(source, start)):
-        if count == 1 and tagged:
+    frames, samples, last, end = -int(tagged), 0, start, start
+    for length, frame in _run(source, start):
+        if end == until:
+            break
+        if frames == 0:
             head = source.at(end, 4)
-        samples += 0 if count == 0 and tagged else frame.samples
-        end += length
-    return MpegPart(
-        where=ByteRange(start=start, end=end), samples=samples, tagged=tagged, head=head
-    )
+        samples += frame.samples if frames >= 0 else 0
+        frames += 1
+        last, end = end, end + length
+    where = ByteRange(start=start, end=end)
+    part = MpegPart(where=where, frames=max(frames, 0), samples=samples, tagged=tagged, head=head)
+    return part, last
+
+
+def _next_file_in(source: BufferedFile, last: int, end: int) -> int | None:
+    """Returns where a file begins that was joined to one cut short: inside its last frame."""
+    for found in _HEADER_OR_TAG.finditer(source.at(last, end - last + _MAX_TAG_BYTES), 4):
+        at = last + found.start()
+        behind = source.after_tags(at) if found[0] == b"ID3" else at
+        if at >= end:
+            break
+        if (behind > at or is_length_tag(source.at(at, 48))) and _begins_run(source, behind):
+            return behind
+    return None
 
 
 def _find_run(source: BufferedFile, offset: int) -> int | None:
     """Returns the offset of the next `FRAMES_TO_TRUST` consecutive frames, or None.
 
-    Tags are skipped as a whole, because images in them can look like frames. After too many false
-    headers, the offset of the last one is returned: the part there has no samples.
+    Tags are skipped as a whole, because images in them can look like frames. The search is given
+    up after too many false headers.
     """
     for _ in range(_MAX_CANDIDATES):
         found = source.search(_HEADER_OR_TAG, offset)
@@ -150,7 +174,7 @@ def _find_run(source: BufferedFile, offset: int) -> int | None:
         if _begins_run(source, behind):
             return behind
         offset = max(behind, found + 1)
-    return offset
+    return None
 
 
 def _begins_run(source: BufferedFile, offset: int) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 FRAMES_TO_TRUST = 4
 """So many headers, each where the one before says, are no coincidence."""
+MAX_FRAME_BYTES = 6_000
+"""No frame is longer, not even at 640 kbit/s and 16 kHz."""
 
 _VERSION_2_5, _VERSION_RESERVED, _VERSION_1 = 0, 1, 3
 _LAYER_III, _LAYER_II, _LAYER_I = 1, 2, 3
@@ -19,7 +21,6 @@ _KBPS = {
     (False, _LAYER_II): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, _LAYER_III): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_MAX_FREE_BYTES = 6_000  # 640 kbit/s at 16 kHz
 _MIN_FREE_BYTES = 24
 
 
@@ -92,7 +93,7 @@ def free_format_bytes(data: bytes) -> int | None:
     if first is None or first.length_bytes is not None:
         return None
     at = data.find(data[:2], _MIN_FREE_BYTES)
-    while 0 < at <= _MAX_FREE_BYTES:
+    while 0 < at <= MAX_FRAME_BYTES:
         second = parse_mpeg_header(data[at : at + 4])
         if second is not None and second.length_bytes is None and second.kind == first.kind:
             length = at - first.padding_bytes

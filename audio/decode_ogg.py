@@ -111,7 +111,7 @@ class _Chain:
         self._damage = self._damage or damage
 
     def layout(self, *, cut: bool) -> OggLayout:
-        ends = [*self._starts[1:], self._end]
+        ends = [*self._starts, self._end][1:]
         parts = tuple(
             OggPart(where=ByteRange(start=start, end=end), heads=tuple(heads))
             for start, end, heads in zip(self._starts, ends, self._heads, strict=True)

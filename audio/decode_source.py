@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,21 @@ class DecodeLimits:
                 f"max_track_hours must be positive and at most {MAX_HOURS}, "
                 f"found {self.max_track_hours}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a file is read.
+
+    Attributes:
+        limits: What each decoding process may use.
+        block_frames: Maximum number of frames per block.
+        on_cut: Called at the end if the file ends before its audio does.
+    """
+
+    limits: DecodeLimits
+    block_frames: int
+    on_cut: Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
