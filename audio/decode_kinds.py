@@ -112,6 +112,19 @@ def audio_kind(fd: int) -> str | None:
     return next((kind for magic, kind in _AUDIO.items() if head.startswith(magic)), None)
 
 
+def is_alac_in_caf(fd: int) -> bool:
+    """Returns whether this is ALAC in a CAF file, of which ffmpeg leaves out the last packet.
+
+    Args:
+        fd: As in `no_audio_kind`.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    head = os.pread(fd, 32, 0)
+    return head.startswith(b"caff") and head[8:12] == b"desc" and head[28:32] == b"alac"
+
+
 def is_encrypted(fd: int) -> bool:
     """Returns whether an MP4, ASF or Matroska file says that its audio is encrypted.
 

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 
 from singsong.audio.decode_ffmpeg import open_with_ffmpeg
 from singsong.audio.decode_joined import joined_files
-from singsong.audio.decode_kinds import audio_kind, no_audio_kind
+from singsong.audio.decode_kinds import audio_kind, is_alac_in_caf, no_audio_kind
 from singsong.audio.decode_libsndfile import open_mpeg, open_with_libsndfile
 from singsong.audio.decode_mpeg import MpegLayout, scan_mpeg
 from singsong.audio.decode_ogg import OggPart, scan_ogg
@@ -38,7 +38,7 @@ def read_parts(fd: int, options: ReadOptions) -> Generator[Part]:
         yield from _mpeg_parts(fd, mpeg, options)
     elif known == "an Ogg file":
         yield from _ogg_parts(fd, options)
-    elif patches := sizes_to_patch(fd):
+    elif (patches := sizes_to_patch(fd)) or is_alac_in_caf(fd):
         whole = ByteRange(start=0, end=os.fstat(fd).st_size)
         with open_with_libsndfile(fd, whole, options, patches=patches) as part:
             yield part

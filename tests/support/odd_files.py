@@ -39,6 +39,7 @@ class Kind:
         seconds: Its length if that is not `times` recordings.
         slack_ms: How much longer or shorter it may be; a codec pads to whole frames.
         lag_ms: What the codec's encoder adds at the start, which no header states.
+        rest_ms: What it adds at the end as well, if another recording follows.
         gain_db: Its level against the recording's.
         refused: The error, for a file that must not be decoded.
     """
@@ -49,12 +50,17 @@ class Kind:
     seconds: float | None = None
     slack_ms: float = 0.1
     lag_ms: float = 0.0
+    rest_ms: float = 0.0
     gain_db: float = 0.0
     refused: type[ClipError] | None = None
 
     @property
     def expected_s(self) -> float:
         return self.times * SECONDS if self.seconds is None else self.seconds
+
+    @property
+    def last_lag_ms(self) -> float:
+        return self.lag_ms * self.times + self.rest_ms * (self.times - 1)
 
 
 def sndfile(container: str, subtype: str | None = None, rate_hz: int = RATE_HZ) -> Builder:
@@ -260,6 +266,8 @@ OPUS = ffmpeg("-f", "ogg", "-c:a", "libopus", "-b:a", "128k")
 VORBIS = sndfile("OGG", "VORBIS")
 M4A = ffmpeg("-f", "ipod", "-b:a", "192k")
 FAST_M4A = ffmpeg("-f", "ipod", "-b:a", "192k", "-movflags", "+faststart")
+WMA = ffmpeg("-f", "asf", "-c:a", "wmav2")
+WMA_MS = -2048 / 44.1  # ffmpeg's decoder drops the first packet
 ADTS = ffmpeg("-f", "adts", "-b:a", "192k")
 LAME_MS = 1105 / RATE_HZ * 1000  # what an mp3 begins with, unless a tag says so
 AAC_MS = 1024 / RATE_HZ * 1000
@@ -277,7 +285,7 @@ KINDS = [
     Kind(name="Ogg Opus", build=OPUS),
     Kind(name="m4a (AAC)", build=M4A),
     Kind(name="AAC without a container", build=ADTS, lag_ms=AAC_MS, slack_ms=50),
-    Kind(name="WMA", build=ffmpeg("-f", "asf", "-c:a", "wmav2"), slack_ms=100),
+    Kind(name="WMA", build=WMA, lag_ms=WMA_MS, slack_ms=100),
     Kind(name="WebM", build=ffmpeg("-f", "webm"), slack_ms=7),
     Kind(
         name="m4a, cover is WebP", build=with_cover(lambda _: b"RIFF\x24\0\0\0WEBPVP8 " + bytes(40))
@@ -299,7 +307,7 @@ KINDS = [
         slack_ms=90,
     ),
     Kind(name="mp3, free format", build=changed(CBR, free_format), lag_ms=LAME_MS, slack_ms=90),
-    Kind(name="mp3, varying rate without Xing tag", build=VBR, lag_ms=LAME_MS, slack_ms=90),
+    Kind(name="mp3, varying rate without Xing tag", build=VBR, lag_ms=576 / 44.1, slack_ms=90),
     Kind(name="mp3, 1 MiB of zeros before", build=changed(MP3, lambda data: bytes(1 << 20) + data)),
     Kind(
         name="mp3, ID3v1 and APE tags behind",
@@ -314,14 +322,16 @@ KINDS = [
         build=joined(mono(CBR), CBR),
         times=2,
         lag_ms=LAME_MS,
-        slack_ms=180,
+        rest_ms=9.2,
+        slack_ms=90,
     ),
     Kind(
         name="AAC, stereo then mono",
         build=joined(ADTS, mono(ADTS)),
         times=2,
         lag_ms=AAC_MS,
-        slack_ms=100,
+        rest_ms=14.0,
+        slack_ms=90,
     ),
     Kind(name="chained Opus", build=joined(OPUS, OPUS), times=2),
     Kind(name="chained Opus, stereo then mono", build=joined(OPUS, mono(OPUS)), times=2),
@@ -367,7 +377,7 @@ KINDS = [
             ("m4a, index before", FAST_M4A, HALF_MS, 0.0),
             ("AAC", ADTS, HALF_MS, AAC_MS),
             ("WebM", ffmpeg("-f", "webm"), HALF_MS, 0.0),
-            ("WMA", ffmpeg("-f", "asf", "-c:a", "wmav2"), HALF_MS, 0.0),
+            ("WMA", WMA, HALF_MS, WMA_MS),
             ("WavPack", ffmpeg("-f", "wv"), HALF_MS, 0.0),
         )
     ),
@@ -378,7 +388,7 @@ KINDS = [
         name="DTS inside a WAV",
         build=as_pcm("-f", "dts", "-c:a", "dca", "-strict", "-2"),
         slack_ms=12,
-        lag_ms=0,
+        lag_ms=512 / 44.1,
     ),
     Kind(
         name="AC-3 inside a WAV",
