@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -167,9 +168,7 @@ def _parts(path: str, limits: DecodeLimits, block_frames: int) -> Iterator[Itera
         with contextlib.closing(
             read_parts(
                 fd,
-                ReadOptions(
-                    limits=limits, block_frames=block_frames, on_cut=lambda: _report_cut(path)
-                ),
+                ReadOptions(limits=limits, block_frames=block_frames, on_cut=_cut_reporter(path)),
             )
         ) as parts:
             yield _watched(parts, limits)
@@ -200,8 +199,16 @@ def _watched(parts: Iterator[Part], limits: DecodeLimits) -> Iterator[Part]:
         yield replace(part, blocks=watch(part))
 
 
-def _report_cut(path: str) -> None:
-    _LOGGER.warning("%r is cut short or states too much: it was decoded as far as it goes", path)
+def _cut_reporter(path: str) -> Callable[[], None]:
+    """Returns what logs, once, that a file is cut short."""
+
+    @functools.cache
+    def report() -> None:
+        _LOGGER.warning(
+            "%r is cut short or states too much: it was decoded as far as it goes", path
+        )
+
+    return report
 
 
 def _open_file(path: str) -> int:

@@ -13,6 +13,7 @@ from singsong.schemas.errors import BitstreamError
 
 _SEARCHED_S = 60.0
 _HITS = 4
+_MIN_WORDS = 32
 # The first three words of a frame, 16 bits each, in both byte orders: value and mask.
 _WHOLE = 0xFFFF
 _SYNCS = {
@@ -42,7 +43,6 @@ class BitstreamCheck:
         self._rate_hz = rate_hz
         self._left = round(_SEARCHED_S * rate_hz)
         self._waiting: list[npt.NDArray[np.float32]] = []
-        self._hits = dict.fromkeys(_SYNCS, 0)
 
     def look(self, frames: npt.NDArray[np.float32]) -> None:
         """Takes the next block.
@@ -74,18 +74,25 @@ class BitstreamCheck:
 
     def _search(self, words: npt.NDArray[np.uint16]) -> None:
         for name, syncs in _SYNCS.items():
-            self._hits[name] += sum(_count(words, sync) for sync in syncs)
-            if self._hits[name] >= _HITS:
+            if any(_is_regular(_find(words, sync)) for sync in syncs):
                 raise BitstreamError(f"the samples are a bitstream of {name}, not sound")
         if _holds_ac3(words):
             raise BitstreamError("the samples are a bitstream of AC-3, not sound")
 
 
-def _count(words: npt.NDArray[np.uint16], sync: tuple[tuple[int, int], ...]) -> int:
+def _find(words: npt.NDArray[np.uint16], sync: tuple[tuple[int, int], ...]) -> npt.NDArray[np.intp]:
     at = np.flatnonzero(words[:-2] == sync[0][0])
     for shift, (value, mask) in enumerate(sync):
         at = at[words[at + shift] & mask == value]
-    return len(at)
+    return at
+
+
+def _is_regular(at: npt.NDArray[np.intp]) -> bool:
+    """Returns whether frames begin at regular distances, as those of a coder do."""
+    distances = np.diff(at)
+    return bool(
+        distances.size and np.bincount(distances[distances >= _MIN_WORDS]).max(initial=0) >= _HITS
+    )
 
 
 def _holds_ac3(words: npt.NDArray[np.uint16]) -> bool:

@@ -186,7 +186,7 @@ def judge(lines: Sequence[str], *, done_s: float, probed: ProbedFile, size_bytes
     hole_s = (ends[-1] / 1e6 if ends else done_s) - done_s - _LATE_START_S.get(probed.container, 0)
     last = last_complaint(lines)
     why = f"ffmpeg: {last}" if last is not None else "ffmpeg cannot decode a part of the audio"
-    cut = bool(_CUT.search(text)) or (probed.stated_s or 0) > done_s + 1
+    cut = bool(errors or _CUT.search(text)) or (probed.stated_s or 0) > done_s + 1
     if complaints and hole_s > _HOLE_S:
         return Verdict(error=CorruptAudioError(why), cut=cut)
     if concealed > 1 or (_gave_up(lines) and not _reached_end(text, size_bytes)):

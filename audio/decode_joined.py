@@ -1,4 +1,4 @@
-"""Where each of the FLAC or WAV files lies that were joined to one."""
+"""Where the files lie that were joined to one, and whether a file is shorter than it states."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from singsong.audio.decode_bytes import BufferedFile
 from singsong.audio.decode_source import ByteRange
 
+_PLACEHOLDERS = 0x7FFF0000  # sizes from here on mean "unknown" in files of 32-bit sizes
+_MAX_HEADER_BYTES = 1 << 16
 _FLAC_START = re.compile(rb"fLaC\x00\x00\x00\x22")
 
 
@@ -32,6 +34,29 @@ def joined_files(fd: int, kind: str) -> Iterator[ByteRange]:
             end = _wav_end(source, start)
         yield ByteRange(start=start, end=end)
         start = end
+
+
+def is_cut(fd: int) -> bool:
+    """Returns whether the data of a WAV or CAF file goes beyond its end; ffmpeg does not tell.
+
+    Args:
+        fd: As in `joined_files`.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    source = BufferedFile(fd)
+    start = source.after_tags(0)
+    head = source.at(start, _MAX_HEADER_BYTES)
+    data = head.find(b"data")
+    if data < 0 or not head.startswith((b"RIFF", b"caff")):
+        return False
+    if head.startswith(b"caff"):
+        size = int.from_bytes(head[data + 4 : data + 12], "big", signed=True) + 4
+    else:
+        size = int.from_bytes(head[data + 4 : data + 8], "little")
+        size = 0 if size >= _PLACEHOLDERS else size
+    return start + data + 8 + size > source.size
 
 
 def _after_flac_metadata(source: BufferedFile, start: int) -> int:

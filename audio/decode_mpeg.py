@@ -91,14 +91,18 @@ def scan_mpeg(fd: int, *, strict: bool = False) -> MpegLayout:
     while offset is not None:
         part, last = _part_at(source, offset)
         end, offset = part.where.end, source.after_tags(part.where.end)
-        if offset == source.size:
+        cut_at = (
+            _next_file_in(source, last, end)
+            if end != offset or not _begins_run(source, end)
+            else None
+        )
+        if cut_at is not None:
+            part, offset = _part_at(source, part.where.start, until=last)[0], cut_at
+        elif offset == source.size:
             offset = None
         elif not _begins_run(source, offset):
             broken, offset = offset, _find_run(source, offset)
-            cut_at = None if offset is None else _next_file_in(source, last, end)
-            if cut_at is not None:
-                part, offset = _part_at(source, part.where.start, until=last)[0], cut_at
-            elif offset is not None and junk_at is None:
+            if offset is not None and junk_at is None:
                 junk_at = broken
         parts.append(part)
     cut = bool(parts) and end < source.size and _parse(source.at(end, 4)) is not None

@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator, Iterator
 
 from singsong.audio.decode_ffmpeg import open_with_ffmpeg
-from singsong.audio.decode_joined import joined_files
+from singsong.audio.decode_joined import is_cut, joined_files
 from singsong.audio.decode_kinds import audio_kind, is_alac_in_caf, no_audio_kind
 from singsong.audio.decode_libsndfile import open_mpeg, open_with_libsndfile
 from singsong.audio.decode_mpeg import MpegLayout, scan_mpeg
@@ -45,6 +45,8 @@ def read_parts(fd: int, options: ReadOptions) -> Generator[Part]:
     elif known is not None:
         for where in joined_files(fd, known):
             yield from _with_ffmpeg(fd, where, known, options)
+        if is_cut(fd):
+            options.on_cut()
     else:
         yield from _unknown_parts(fd, options)
 
