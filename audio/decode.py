@@ -30,6 +30,9 @@ from singsong.schemas.errors import (
     UnreadableFileError,
 )
 
+VERSION = 1
+"""Version of this step's arithmetic, part of the name of every part: raised when results change."""
+
 __all__ = ["DEFAULT_LIMITS", "DecodeLimits", "read_channels", "stream_mono"]
 
 DEFAULT_LIMITS = DecodeLimits()

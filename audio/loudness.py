@@ -8,6 +8,9 @@ import numpy.typing as npt
 from singsong.schemas.outcomes import DropReason
 from singsong.schemas.recipe import LoudnessFilter, LoudnessWindow
 
+VERSION = 1
+"""Version of this step's arithmetic, part of the name of every part: raised when results change."""
+
 SILENCE_DB = -200.0
 """Level of digital silence, so that all stored levels are finite."""
 

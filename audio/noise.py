@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from singsong.schemas.seeds import generator
 
+VERSION = 1
+"""Version of this step's arithmetic, part of the name of every part: raised when results change."""
+
 
 def add_noise(
     audio: npt.NDArray[np.float32], *, sigma: float, seed: int, clip_id: str

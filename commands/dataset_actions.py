@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
 from singsong import storage
 from singsong.dataset.handle import open_dataset
-from singsong.dataset.parts import preview_part
-from singsong.dataset.summary import describe
+from singsong.dataset.parts import decide
+from singsong.dataset.summary import describe, describe_makers
 from singsong.dataset.verify import verify_dataset
 from singsong.dataset.versions import version_names
 from singsong.pipelines.recipe_arguments import thresholds_from
@@ -28,7 +29,7 @@ def show(args: argparse.Namespace) -> int:
     dataset = open_dataset(args.dataset, args.version)
     manifest = dataset.manifest
     print(f"dataset {manifest.dataset_digest}")
-    print("\n".join(describe(dataset)))
+    print_all([*describe(dataset), *describe_makers(dataset)])
     for role, digest in sorted(manifest.weights.items()):
         print(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}")
     for failure in dataset.failures:
@@ -45,8 +46,9 @@ def verify(args: argparse.Namespace) -> int:
     """
     dataset = open_dataset(args.dataset, args.version)
     files = len(dataset.shards) + len(dataset.manifest.tables)
-    with tqdm(total=files, unit="file", desc="verify", disable=None) as bar:
-        problems = list(verify_dataset(dataset, on_file=bar.update))
+    parts = dataset.manifest.counts.tracks.encoded
+    with tqdm(total=files + parts, unit="file", desc="verify", disable=None) as bar:
+        problems = list(verify_dataset(dataset, on_file=bar.update, on_part=bar.update))
     for problem in problems:
         print(problem)
     if problems:
@@ -55,6 +57,7 @@ def verify(args: argparse.Namespace) -> int:
     rows = sum(shard.rows for shard in dataset.shards)
     digest = dataset.manifest.dataset_digest
     print(f"dataset {digest[:12]} is whole: {files} files, {rows} records")
+    print_all(describe_makers(dataset))
     return 0
 
 
@@ -88,16 +91,23 @@ def preview(args: argparse.Namespace) -> int:
     outcomes, without_codes = Counter[str](), 0
     for track in dataset.tracks:
         if track.status == TrackStatus.ENCODED:
-            part = preview_part(storage.join(dataset.parts, track.part), wanted)
-            outcomes["kept"] += part.kept
-            outcomes.update({f"dropped: {reason}": n for reason, n in part.dropped.items()})
-            outcomes.update({f"failed: {reason}": n for reason, n in part.failed.items()})
-            without_codes += part.without_codes
+            url = storage.join(dataset.parts, track.part)
+            part = decide(url, dataset_filter=wanted, separated=True)
+            outcomes["kept"] += len(part.kept) + len(part.without_codes)
+            outcomes.update({f"dropped: {reason}": n for reason, n in part.dropped})
+            outcomes.update(f"failed: {failure.reason}" for failure in part.failures)
+            without_codes += len(part.without_codes)
     for outcome, clips in sorted(outcomes.items()):
         if clips:
             print(f"{outcome:<28}{clips:>10}")
     print(f"{'of those kept, no codes yet':<28}{without_codes:>10}")
     return 0
+
+
+def print_all(lines: Iterable[str]) -> None:
+    """Prints each line."""
+    for line in lines:
+        print(line)
 
 
 ACTIONS = {"show": show, "verify": verify, "versions": versions, "preview": preview}

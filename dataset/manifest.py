@@ -69,6 +69,8 @@ class Manifest:
         tables: The table of tracks and the table of dead letters.
         origin: Where the models and the parts were found, by role; not part of the digest.
         software: Versions of the packages that wrote it; not part of the digest.
+        encode_digest: What names the parts: recipe, weights and versions of the arithmetic; empty
+            in versions of before. Not part of the digest: the shards are.
         schema_version: Version of the record table.
     """
 
@@ -81,6 +83,7 @@ class Manifest:
     tables: tuple[FileEntry, ...]
     origin: Mapping[str, str]
     software: Mapping[str, str]
+    encode_digest: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property

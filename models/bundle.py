@@ -11,6 +11,9 @@ from singsong.models.registry import load_acoustic, load_semantic, load_separato
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.schemas.records import Geometry
 
+VERSION = 1
+"""Version of this step's arithmetic, part of the name of every part: raised when results change."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Models:

@@ -19,7 +19,7 @@ from singsong.schemas.recipe import (
 )
 
 PROFILES: Mapping[str, Mapping[str, str]] = {
-    "lite": {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"},
+    "lite": {"separator": "spleeter", "acoustic": "lite:1", "semantic": "lite:1"},
     "paper": {
         "separator": "demucs:htdemucs",
         "acoustic": "dac:descript/dac_16khz",
@@ -78,7 +78,7 @@ def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--encode-dropped",
         action="store_true",
-        help="encode dropped clips too, so that a later filter needs no encoding",
+        help="encode dropped clips too, so that a looser filter later needs no separation",
     )
     group.add_argument(
         "--store-audio", action="store_true", help="store the audio as FLAC beside the codes"
@@ -144,7 +144,6 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
         ValueError: A value is outside its range.
     """
     asked = NO_FILTER if args.no_filter else thresholds_from(args)
-    encode_filter = NO_FILTER if args.encode_dropped else LoudnessFilter().loosened_to(asked)
     models = {
         role: getattr(args, role) or PROFILES[args.profile][role]
         for role in ("separator", "acoustic", "semantic")
@@ -158,7 +157,6 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
         noise_sigma=args.noise_sigma,
         noise_seed=args.noise_seed,
         window=LoudnessWindow(seconds=args.window_seconds, kind=args.window_kind),
-        encode_filter=encode_filter,
         store_audio=args.store_audio,
         device=device_from(args),
         dtype=args.dtype,

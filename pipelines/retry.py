@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import check_dataset
 from singsong.pipelines.prepare import PrepareConfig, prepare
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
-from singsong.schemas.names import TRACKS_TABLE
 
 if TYPE_CHECKING:
     from singsong.dataset.handle import Dataset
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-failure-rate",
         type=float,
         default=PrepareConfig.max_failure_rate,
-        help="exit with 3 if a larger fraction of the tracks fails",
+        help="exit with 3 if a larger fraction of the tracks or of the clips fails",
     )
     add_runner_arguments(parser)
 
@@ -70,6 +70,7 @@ def config_from(args: argparse.Namespace, *, dataset: Dataset) -> PrepareConfig:
         parts=dataset.parts,
         recipe=dataset.recipe,
         runner=runner_options_from(args),
+        existing=Existing.ADD,
         max_failure_rate=args.max_failure_rate,
-        retry_of=dataset.url_of(dataset.manifest.table(TRACKS_TABLE)),
+        retry=True,
     )

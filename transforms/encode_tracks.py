@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from singsong import storage
 from singsong.audio.decode import stream_mono
-from singsong.dataset.parts import TrackFacts, has_failed_clips, write_part
+from singsong.dataset.part_files import TrackFacts, extend_part, write_part
+from singsong.dataset.parts import BrokenPartError, PartDecisions, decide
 from singsong.models.bundle import Models, load_models
 from singsong.schemas.elements import PartRef, Track
 from singsong.schemas.names import part_path
 from singsong.schemas.outcomes import Stage
-from singsong.schemas.recipe import EncodeRecipe, encode_digest
+from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter, encode_digest
 from singsong.schemas.records import record_fields
+from singsong.transforms.arithmetic import ARITHMETIC
 from singsong.transforms.outputs import PARTS
 from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressLog
@@ -30,6 +32,7 @@ class EncodeConfig:
         recipe: How.
         weights: Hex digest of each model's weights, by role, as the launching machine has them.
         parts: Folder or URL of the part files.
+        encode_filter: A clip that it drops gets a row with its figures, but no codes.
         progress: Folder of this machine to report progress to; None reports none.
         start_process: Called once in each worker before the first model is loaded.
         redo_failed_clips: Whether a part with failed clips is made again.
@@ -38,6 +41,7 @@ class EncodeConfig:
     recipe: EncodeRecipe
     weights: tuple[tuple[str, str], ...]
     parts: str
+    encode_filter: LoudnessFilter = NO_FILTER
     progress: str | None = None
     start_process: Callable[[], None] | None = None
     redo_failed_clips: bool = False
@@ -45,21 +49,54 @@ class EncodeConfig:
     @property
     def encode_digest(self) -> str:
         """What names the parts."""
-        return encode_digest(self.recipe, dict(self.weights))
+        return encode_digest(self.recipe, weights=dict(self.weights), arithmetic=ARITHMETIC)
+
+    def url_of_part(self, track: Track) -> str:
+        """Returns the path or URL of the part of a track."""
+        return storage.join(self.parts, part_path(track.track_id, self.encode_digest))
 
 
 class WeightsMismatchError(Exception):
     """A worker loaded other weights than the machine that launched the job."""
 
 
-def encode_track(
-    track: Track, *, path: str, config: EncodeConfig, models: Models, watch: Stopwatch
-) -> TrackFacts:
-    """Decodes and encodes a track, writes its part and returns what is known of the track.
+def find_part(
+    track: Track, config: EncodeConfig, *, report: Callable[[str], None] = lambda _: None
+) -> PartDecisions | None:
+    """Returns what the encode filter makes of the part of a track, if there is a sound one.
 
     Args:
         track: The track.
-        path: Where the part goes, relative to the parts folder.
+        config: How it is encoded, and where its part is.
+        report: Takes a sentence on a damaged part, which counts as none: it is made again.
+
+    Raises:
+        OSError: The part cannot be read, or the store does not answer.
+    """
+    url = config.url_of_part(track)
+    if not storage.exists(url):
+        return None
+    try:
+        found = decide(
+            url,
+            dataset_filter=config.encode_filter,
+            separated=config.recipe.separator is not None,
+        )
+    except BrokenPartError as error:
+        report(f"{error}; it is made again")
+        return None
+    return None if config.redo_failed_clips and found.failures else found
+
+
+def encode_track(
+    track: Track, *, config: EncodeConfig, models: Models, watch: Stopwatch
+) -> TrackFacts:
+    """Decodes and encodes a track, writes its part and returns what is known of the track.
+
+    A part that exists and lacks the codes of some clips is extended: only they are encoded.
+
+    Args:
+        track: The track.
         config: How and where.
         models: The models of the recipe.
         watch: Takes the seconds spent.
@@ -68,8 +105,14 @@ def encode_track(
         ClipError: The track cannot be used; no part is written.
         OSError: The part cannot be written, or the store does not answer.
     """
+    found, url = find_part(track, config), config.url_of_part(track)
     track_rows = TrackRows(
-        track_id=track.track_id, recipe=config.recipe, models=models, watch=watch
+        track_id=track.track_id,
+        recipe=config.recipe,
+        models=models,
+        watch=watch,
+        encode_filter=NO_FILTER if found else config.encode_filter,
+        only=frozenset(found.without_codes) if found else None,
     )
     with local_track(track) as local:
         with watch("identify"):
@@ -78,13 +121,13 @@ def encode_track(
         rows = ProgressLog(config.progress).clips(
             track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
         )
+        fields = record_fields(config.recipe, models.geometry)
         with watch("total"):
-            write_part(
-                storage.join(config.parts, path),
-                rows,
-                fields=record_fields(config.recipe, models.geometry),
-                facts=track_rows.facts,
-            )
+            if found:
+                at = found.without_codes
+                extend_part(url, rows, positions=at, fields=fields, facts=track_rows.facts)
+            else:
+                write_part(url, rows, fields=fields, facts=track_rows.facts)
     return track_rows.facts()
 
 
@@ -119,22 +162,19 @@ class _EncodeStep:
         return self.config.start_process
 
     def find(self, track: Track) -> list[PartRef] | None:
-        path = part_path(track.track_id, self.config.encode_digest)
-        url = storage.join(self.config.parts, path)
-        if not storage.exists(url):
-            return None
-        if self.config.redo_failed_clips and has_failed_clips(url):
-            return None
-        return [PartRef(track=track, path=path)]
+        found = find_part(track, self.config, report=ProgressLog(self.progress).note)
+        return None if found is None or found.without_codes else [self._part(track)]
 
     def load(self) -> Models:
         return load_same_models(self.config)
 
     def run(self, track: Track, models: Models, meter: Meter) -> list[PartRef]:
-        path = part_path(track.track_id, self.config.encode_digest)
-        facts = encode_track(track, path=path, config=self.config, models=models, watch=meter.watch)
+        facts = encode_track(track, config=self.config, models=models, watch=meter.watch)
         meter.counts["audio_ms"] = round(facts.seconds * 1000)
-        return [PartRef(track=track, path=path)]
+        return [self._part(track)]
+
+    def _part(self, track: Track) -> PartRef:
+        return PartRef(track=track, path=part_path(track.track_id, self.config.encode_digest))
 
 
 class EncodeTracks(PerTrack):

@@ -9,7 +9,7 @@ import apache_beam as beam
 from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
 from singsong.schemas.errors import ClipError
 from singsong.schemas.outcomes import Stage, TrackStatus
-from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, LISTED, TRACKS
+from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, FILES, LISTED, TRACKS
 from singsong.transforms.source_files import identify, list_source_files, read_listing
 
 
@@ -78,8 +78,9 @@ class _ListFiles(beam.PTransform):
 class ListTracks(beam.PTransform):
     """Lists files, hashes them and elects one for each content.
 
-    Returns a dict with the outputs "tracks", "duplicates", "dead_letters" and "listed", the number
-    of files. The tracks come longest first, so that a runner that deals them out once deals evenly.
+    Returns a dict with the outputs "tracks", "duplicates", "dead_letters", "files" and "listed",
+    their number. The tracks come longest first, so that a runner that deals them out once deals
+    evenly.
 
     Args:
         inputs: Names of files and folders, globs and URLs.
@@ -97,7 +98,7 @@ class ListTracks(beam.PTransform):
         self._listing = listing
 
     def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
-        """Returns the four outputs."""
+        """Returns the five outputs."""
         files = pipeline | "ListFiles" >> self._list_files()
         identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_output_types(
             Track, dead_letters=DeadLetter
@@ -122,6 +123,7 @@ class ListTracks(beam.PTransform):
             TRACKS: dealt,
             DUPLICATES: elected[DUPLICATES],
             DEAD_LETTERS: identified[DEAD_LETTERS],
+            FILES: files,
             LISTED: files | "CountFiles" >> beam.combiners.Count.Globally(),
         }
 

@@ -6,6 +6,7 @@ It is only for display: nothing is computed from it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections import Counter
@@ -51,6 +52,11 @@ class ProgressLog:
         """
         self._report({"clip": status, "seconds": seconds})
 
+    def note(self, text: str) -> None:
+        """Reports what a person should know while the job goes on."""
+        logging.getLogger(__name__).warning(text)
+        self._report({"note": text})
+
     def check_stopped(self) -> None:
         """Raises if the job is to stop, and does nothing otherwise.
 
@@ -78,12 +84,14 @@ class Progress:
         bytes: Their size by outcome.
         clips: Number of clips by status.
         seconds: Audio encoded.
+        notes: What a person should know.
     """
 
     tracks: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
     clips: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
 
 class ProgressReader:
@@ -110,6 +118,9 @@ class ProgressReader:
         if "track" in event:
             self._progress.tracks[event["track"]] += 1
             self._progress.bytes[event["track"]] += event["bytes"]
+            return
+        if "note" in event:
+            self._progress.notes.append(event["note"])
             return
         self._progress.clips[event["clip"]] += 1
         self._progress.seconds += event["seconds"]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from singsong.audio.clips import ClipCutter
-from singsong.audio.loudness import drop_reason, peak_rms_db
+from singsong.audio.loudness import peak_rms_db
 from singsong.audio.noise import add_noise
 from singsong.audio.resample import resample
 from singsong.audio.sound_files import flac_bytes
-from singsong.dataset.parts import TrackFacts
+from singsong.dataset.part_files import TrackFacts
+from singsong.dataset.parts import row_drop_reason
 from singsong.models.bundle import Models
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.errors import (
@@ -27,7 +28,8 @@ from singsong.schemas.errors import (
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.names import clip_id
 from singsong.schemas.outcomes import ClipStatus
-from singsong.schemas.recipe import EncodeRecipe
+from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter
+from singsong.transforms.arithmetic import made_with
 from singsong.transforms.stopwatch import Stopwatch
 
 SUM_TOLERANCE = 1e-6
@@ -51,14 +53,31 @@ class TrackRows:
     Attributes:
         watch: Takes the seconds spent in each step.
 
+    Args:
+        track_id: Hex sha256 of the track's file.
+        recipe: The recipe.
+        models: The models of the recipe.
+        watch: Takes the seconds spent in each step.
+        encode_filter: A clip that it drops gets a row with its figures, but no codes.
+        only: The clips to make rows of, by index; None makes a row of each.
+
     Paper: 3.4, 4.1 and 4.2.
     """
 
     def __init__(
-        self, *, track_id: str, recipe: EncodeRecipe, models: Models, watch: Stopwatch
+        self,
+        *,
+        track_id: str,
+        recipe: EncodeRecipe,
+        models: Models,
+        watch: Stopwatch,
+        encode_filter: LoudnessFilter = NO_FILTER,
+        only: Collection[int] | None = None,
     ) -> None:
         self.watch = watch
         self._track_id = track_id
+        self._encode_filter = encode_filter
+        self._only = only
         self._recipe = recipe
         self._models = models
         self._digest = hashlib.sha256()
@@ -78,6 +97,8 @@ class TrackRows:
         batch: list[_Clip] = []
         clips = self._cutter.cut(self._fingerprinted(self.watch.iterate("decode", blocks)))
         for index, mix in enumerate(clips):
+            if self._only is not None and index not in self._only:
+                continue
             batch.append(self._new_clip(index, mix))
             if len(batch) == self._recipe.batch_clips:
                 yield from self._encode(batch)
@@ -88,12 +109,13 @@ class TrackRows:
 
     def facts(self) -> TrackFacts:
         """Returns what is known of the track once `rows` is exhausted."""
-        rate = self._recipe.mix_rate_hz
         return TrackFacts(
             track_id=self._track_id,
             audio_sha256=self._digest.hexdigest(),
-            seconds=self._cutter.total_samples / rate,
-            tail_seconds=self._cutter.tail_samples / rate,
+            samples=self._cutter.total_samples,
+            rate_hz=self._recipe.mix_rate_hz,
+            clip_samples=self._cutter.clip_samples,
+            made_with=(made_with(self._recipe.device),),
         )
 
     def _fingerprinted(self, blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
@@ -164,17 +186,12 @@ class TrackRows:
             raise SumMismatchError(
                 f"vocals + instrumental differ from the mix by {error:.3g}, over {tolerance:.3g}"
             )
-        vocals_db, instrumental_db = self._peak_rms_db(vocals), self._peak_rms_db(instrumental)
-        reason = drop_reason(
-            vocals_db=vocals_db,
-            instrumental_db=instrumental_db,
-            loudness_filter=self._recipe.encode_filter,
-        )
         clip.row.update(
             sum_error=error,
-            vocals_peak_rms_db=vocals_db,
-            instrumental_peak_rms_db=instrumental_db,
+            vocals_peak_rms_db=self._peak_rms_db(vocals),
+            instrumental_peak_rms_db=self._peak_rms_db(instrumental),
         )
+        reason = row_drop_reason(clip.row, self._encode_filter)
         if reason is not None:
             clip.row.update(status=ClipStatus.DROPPED, reason=reason)
 

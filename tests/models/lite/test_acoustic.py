@@ -177,7 +177,7 @@ def test_wrong_codes_are_refused(codes, complaint):
 
 
 def test_wrong_weights_are_refused(tmp_path):
-    tensors = load_safely(ROOT / "models/lite/acoustic.safetensors")
+    tensors = load_safely(ROOT / "models/lite/acoustic-1.safetensors")
     with pytest.raises(ValueError, match="must be a tensor 'shapes'"):
         LiteAcousticCodec({"envelopes": tensors["envelopes"]})
     with pytest.raises(ValueError, match="envelopes must be of shape"):

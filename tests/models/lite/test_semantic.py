@@ -66,7 +66,7 @@ def test_codes_do_not_depend_on_the_number_of_threads():
 
 
 def test_a_code_is_the_nearest_centroid():
-    tensors = load_safely(ROOT / "models/lite/semantic.safetensors")
+    tensors = load_safely(ROOT / "models/lite/semantic-1.safetensors")
     frames = torch.from_numpy(clip_features(keyed_clip()))
     points = weighted(frames, mean=tensors["mean"], std=tensors["std"]).double()
     distances = torch.cdist(points, tensors["centroids"].double())
