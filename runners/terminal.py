@@ -55,6 +55,7 @@ def monitored_run(
     try:
         with _calling_on_interrupt(request_stop), watch(folder), _stderr_to(worker_errors):
             yield folder
+    # Engines raise errors of any class, those of the workers' libraries among them.
     except Exception as error:
         if (folder / STOP_NAME).exists():
             raise JobStoppedError("stopped") from None
