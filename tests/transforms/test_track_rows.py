@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +35,10 @@ TRACK_ID = hashlib.sha256(b"the track").hexdigest()
 SOURCES = ("vocals", "vocals_noisy", "instrumental")
 
 
-def track_rows(models: Models, recipe: EncodeRecipe = RECIPE, track_id: str = TRACK_ID):
-    return TrackRows(track_id=track_id, recipe=recipe, models=models, watch=Stopwatch())
+def track_rows(
+    models: Models, recipe: EncodeRecipe = RECIPE, track_id: str = TRACK_ID, **how: Any
+) -> TrackRows:
+    return TrackRows(track_id=track_id, recipe=recipe, models=models, watch=Stopwatch(), **how)
 
 
 def blocks(clips: Sequence[Stems], size: int = 5000) -> Iterable[np.ndarray]:
@@ -49,9 +52,10 @@ def encode(
     *,
     models: Models | None = None,
     track_id: str = TRACK_ID,
+    **how: Any,
 ) -> list[dict]:
     models = models or telling_models(clips, separated=recipe.separator is not None)
-    return [dict(row) for row in track_rows(models, recipe, track_id).rows(blocks(clips))]
+    return [dict(row) for row in track_rows(models, recipe, track_id, **how).rows(blocks(clips))]
 
 
 def clip_name(index: int, track_id: str = TRACK_ID) -> str:

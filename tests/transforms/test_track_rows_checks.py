@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from singsong.schemas.recipe import EncodeRecipe, LoudnessFilter, LoudnessWindow
 from tests.support.stems import RATE, RECIPE, SAMPLES, Stems, sine, song, telling_models
 from tests.transforms.test_track_rows import assert_codes, clip_name, encode
 
-FILTERED = replace(RECIPE, encode_filter=LoudnessFilter())
+PAPER_FILTER = LoudnessFilter()
 WINDOWS = [
     LoudnessWindow(),
     LoudnessWindow(seconds=0.02),
@@ -75,7 +76,7 @@ def at_levels(vocals_db: float, instrumental_db: float) -> Stems:
     ],
 )
 def test_the_filter_gets_each_level_in_its_place(vocals_db, instrumental_db, reason) -> None:
-    (row,) = encode([at_levels(vocals_db, instrumental_db)], FILTERED)
+    (row,) = encode([at_levels(vocals_db, instrumental_db)], encode_filter=PAPER_FILTER)
     assert row["reason"] == reason
     assert row["status"] == ("dropped" if reason else "encoded")
     assert row["message"] == ""
@@ -88,13 +89,13 @@ def test_the_filter_gets_each_level_in_its_place(vocals_db, instrumental_db, rea
 def test_the_thresholds_are_those_of_the_recipe() -> None:
     clip = at_levels(-10, -30)
     looser = LoudnessFilter(min_instrumental_db=-31, max_vocals_above_db=20.5)
-    assert encode([clip], replace(RECIPE, encode_filter=looser))[0]["status"] == "encoded"
+    assert encode([clip], encode_filter=looser)[0]["status"] == "encoded"
     stricter = replace(looser, max_vocals_above_db=19.5)
-    assert encode([clip], replace(RECIPE, encode_filter=stricter))[0]["reason"] == "vocals_too_loud"
+    assert encode([clip], encode_filter=stricter)[0]["reason"] == "vocals_too_loud"
 
 
 def encode_among_good(
-    bad: Stems, recipe: EncodeRecipe, *, known: Sequence[Stems] = ()
+    bad: Stems, recipe: EncodeRecipe, *, known: Sequence[Stems] = (), **how: Any
 ) -> tuple[dict, list[int]]:
     """Returns the row of a clip between two good ones of its batch, and the separator's batches.
 
@@ -102,7 +103,7 @@ def encode_among_good(
     """
     good = song(2)
     models = telling_models([*good, *known])
-    rows = encode([good[0], bad, good[1]], replace(recipe, batch_clips=3), models=models)
+    rows = encode([good[0], bad, good[1]], replace(recipe, batch_clips=3), models=models, **how)
     assert [row["status"] for row in (rows[0], rows[2])] == ["encoded"] * 2
     for number, clip in ((0, good[0]), (2, good[1])):
         assert_codes(rows[number], clip, clip_name(number))
@@ -111,7 +112,7 @@ def encode_among_good(
 
 def test_a_dropped_clip_leaves_the_codes_of_the_others_alone() -> None:
     bad = at_levels(-15, -40)
-    row, batches = encode_among_good(bad, FILTERED, known=[bad])
+    row, batches = encode_among_good(bad, RECIPE, known=[bad], encode_filter=PAPER_FILTER)
     assert (row["status"], row["reason"]) == ("dropped", "instrumental_too_quiet")
     assert batches == [3]
     assert not [name for name in row if name.endswith(("acoustic", "semantic"))]
