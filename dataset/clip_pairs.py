@@ -14,6 +14,8 @@ from singsong.dataset.handle import Dataset
 from singsong.dataset.manifest import DatasetError, ShardEntry
 from singsong.dataset.shard_tables import shard_tables
 
+MOST_SHARDS = 256
+"""Of so many shards a row group each takes 2.5 GB, with clips of 10 s and the lite models."""
 _SHARDS = re.compile(r"-of-(\d+)-")
 
 
@@ -46,7 +48,8 @@ def clip_pairs(
 
     A track lies in the shard that its hash modulo the number of shards gives, so shards whose
     numbers are the same modulo a common divisor are read together. Memory holds a row group of
-    each of those: two, where both datasets have as many shards.
+    each of those: of two, where both datasets have as many shards; of all, where the numbers have
+    no common divisor.
 
     Args:
         first: A dataset.
@@ -55,14 +58,21 @@ def clip_pairs(
         on_shard: Called after each shard.
 
     Raises:
-        DatasetError: A shard is damaged, or its rows are not sorted by clip id.
+        DatasetError: A shard is damaged, its rows are not sorted by clip id, or more shards would
+            have to be read together than `MOST_SHARDS`.
         OSError: A shard cannot be read.
     """
     ours, theirs = (
         dataset.shards_of(split) if split in dataset.manifest.splits else []
         for dataset in (first, second)
     )
-    groups = math.gcd(*(int(count) for shard in (*ours, *theirs) for count in _count(shard))) or 1
+    groups = math.gcd(*(_shards_of_split(shard) for shard in (*ours, *theirs))) or 1
+    if (together := (len(ours) + len(theirs)) / groups) > MOST_SHARDS:
+        raise DatasetError(
+            f"the split {split} has {len(ours)} and {len(theirs)} shards, of which {together:.0f} "
+            "would have to be read together: assemble one dataset again with a --clips-per-shard "
+            "that gives both as many shards; its parts are reused"
+        )
     for group in range(groups):
         left, right = (
             _merged(dataset, [one for one in shards if one.shard % groups == group], on_shard)
@@ -71,9 +81,9 @@ def clip_pairs(
         yield from _paired(left, right)
 
 
-def _count(shard: ShardEntry) -> list[str]:
+def _shards_of_split(shard: ShardEntry) -> int:
     """Returns how many shards the split has, by the shard's name; one if it does not say."""
-    return _SHARDS.findall(shard.path) or ["1"]
+    return int((_SHARDS.findall(shard.path) or ["1"])[0])
 
 
 def _merged(

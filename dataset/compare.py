@@ -136,7 +136,7 @@ def compare_datasets(
 
     Raises:
         ValueError: The tolerance is negative or NaN.
-        DatasetError: A shard is damaged, or its rows are not sorted by clip id.
+        DatasetError: As `clip_pairs` says.
         OSError: A shard cannot be read.
     """
     if not tolerance >= 0:

@@ -74,7 +74,7 @@ def test_equal_datasets_mean_the_same(pair: tuple[Path, Path]) -> None:
     assert lines(*pair) == []
 
 
-@pytest.mark.parametrize("shards", [1, 2, 8, 16])
+@pytest.mark.parametrize("shards", [1, 2, 3, 6, 16])
 @pytest.mark.parametrize("formats", [("tfrecord",), ("parquet", "tfrecord")])
 def test_shards_and_formats_do_not_count(
     tmp_path: Path, shards: int, formats: tuple[str, ...]
@@ -109,6 +109,19 @@ def test_a_group_of_shards_is_all_that_is_open(
     monkeypatch.setattr(singsong.dataset.clip_pairs, "shard_tables", counted)
     assert compare(tmp_path / "a", tmp_path / "b").is_equal()
     assert (most, unfinished) == (3, 0)
+
+
+def test_too_many_shards_at_a_time_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a", shards=5)
+    write(tmp_path / "b", shards=4)
+    open_shards = [len(read_manifest(str(tmp_path / name)).shards) for name in "ab"]
+    monkeypatch.setattr(singsong.dataset.clip_pairs, "MOST_SHARDS", sum(open_shards) - 1)
+    with pytest.raises(DatasetError, match=r"has 5 and 4 shards, of which 9 .*--clips-per-shard"):
+        compare(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(singsong.dataset.clip_pairs, "MOST_SHARDS", sum(open_shards))
+    assert compare(tmp_path / "a", tmp_path / "b").is_equal()
 
 
 @pytest.mark.parametrize("column", ["instrumental_acoustic", "vocals_noisy_semantic"])
