@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ class Comparison:
         only_second: The clips that the first one lacks there.
         columns: The columns that both have, by name.
         differences: A line for each setting and column that makes them different datasets.
-        notes: A line for each difference of layout, device and software, which does not.
+        notes: A line for each difference of layout, device, software and counts, which does not.
     """
 
     clips: int = 0
@@ -280,6 +280,7 @@ def _notes(first: Dataset, second: Dataset) -> list[str]:
             "recipe": {key: recipe.get(key) for key in _LAYOUT},
             "encode": {key: recipe["encode"].get(key) for key in _COMPUTING},
             "software": dataset.manifest.software,
+            "counts": asdict(dataset.manifest.counts),
         }
 
     return recipe_differences(noted(first), noted(second))

@@ -246,6 +246,17 @@ def test_filters_weights_and_software(pair: tuple[Path, Path]) -> None:
     ]
 
 
+def test_what_became_of_the_inputs_is_noted(pair: tuple[Path, Path]) -> None:
+    counts = read_manifest(str(pair[1])).counts
+    failed = dataclasses.replace(counts.tracks, listed=21, failed={"corrupt": 1})
+    recommitted(pair[1], counts=dataclasses.replace(counts, tracks=failed))
+    assert lines(*pair) == [
+        "not counted: counts.tracks.failed.corrupt: None -> 1",
+        "not counted: counts.tracks.listed: 20 -> 21",
+    ]
+    assert compare(*pair).is_equal()
+
+
 def test_columns_of_another_shape_are_told_and_the_others_compared(tmp_path: Path) -> None:
     geometry = dataclasses.replace(PAPER, acoustic=dataclasses.replace(PAPER.acoustic, codebooks=8))
     for name, shapes in (("a", PAPER), ("b", geometry)):
