@@ -171,7 +171,7 @@ def describe_comparison(found: Comparison, first: str, second: str) -> list[str]
     lines = [*found.differences]
     for name, missing in ((first, found.only_first), (second, found.only_second)):
         if missing.clips:
-            lines.append(f"{missing.clips} clips only in {name}, the first {missing.example}")
+            lines.append(f"{_clips(missing.clips)} only in {name}, the first {missing.example}")
     if found.moved_tracks:
         lines.append(f"{found.moved_tracks} of their tracks are in another split")
     for name, column in found.columns.items():
@@ -184,10 +184,14 @@ def _describe_column(column: ColumnDifference) -> str:
     if column.kind == "codes":
         return (
             f"{column.differing} of {column.values} codes differ ({column.share:.2%}), "
-            f"in {column.clips} clips"
+            f"in {_clips(column.clips)}"
         )
     by = f", by {column.largest:.3g} at the most" if column.largest else ""
-    return f"{column.differing} of {column.values} clips differ{by}"
+    return f"{column.differing} of {_clips(column.values)} differ{by}"
+
+
+def _clips(count: int) -> str:
+    return "1 clip" if count == 1 else f"{count} clips"
 
 
 def _compare_clip(

@@ -152,7 +152,7 @@ def test_a_missing_clip_is_named(pair: tuple[Path, Path]) -> None:
     rewrite(pair[1], lambda table: pa.concat_tables([table[:1], table[2:]]))
     for first, second, name in ((*pair, "A"), (*reversed(pair), "B")):
         assert not compare(first, second).is_equal(code_tolerance=1)
-        assert lines(first, second) == [f"1 clips only in {name}, the first {gone}"]
+        assert lines(first, second) == [f"1 clip only in {name}, the first {gone}"]
     assert compare(*pair).clips == CLIPS - 1
 
 
@@ -315,7 +315,7 @@ def test_the_command_says_what_differs(
     assert cli.main(command) == 1
     printed = capsys.readouterr().out.splitlines()
     *_, line, result = printed
-    assert line.startswith("vocals_semantic: 1 of 300 codes differ (0.33%), in 1 clips, the first ")
+    assert line.startswith("vocals_semantic: 1 of 300 codes differ (0.33%), in 1 clip, the first ")
     assert result == f"the datasets differ: {CLIPS} clips compared"
     assert cli.main([*command, "--code-tolerance", "0.01"]) == 0
 
