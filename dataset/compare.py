@@ -141,10 +141,8 @@ def compare_datasets(
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, found {tolerance}")
-    layouts = {one.name: (one.kind, one.shape) for one in second.fields}
-    common = [one for one in first.fields if layouts.get(one.name) == (one.kind, one.shape)]
     found = Comparison(
-        columns={one.name: ColumnDifference(kind=one.kind) for one in common},
+        columns=_common_columns(first, second),
         differences=[*_setting_differences(first, second), *_column_differences(first, second)],
         notes=_notes(first, second),
     )
@@ -264,6 +262,15 @@ def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
         encode = plain["encode"]
         plain["encode"] = {key: encode[key] for key in encode if key not in _COMPUTING}
     return plain
+
+
+def _common_columns(first: Dataset, second: Dataset) -> dict[str, ColumnDifference]:
+    theirs = {one.name: _layout(one) for one in second.fields}
+    return {
+        ours.name: ColumnDifference(kind=ours.kind)
+        for ours in first.fields
+        if theirs.get(ours.name) == _layout(ours)
+    }
 
 
 def _column_differences(first: Dataset, second: Dataset) -> list[str]:
