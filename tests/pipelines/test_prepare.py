@@ -396,8 +396,8 @@ def test_what_follows_two_dashes_goes_to_beam(prepare, tmp_path: Path, monkeypat
     monkeypatch.setattr(
         singsong.pipelines.prepare, "prepare", lambda config: configs.append(config) or 0
     )
-    assert prepare(tmp_path / "music", flags=("--", "--direct_num_workers=7", "--x")) == 0
-    assert configs[0].runner.beam_args == ("--direct_num_workers=7", "--x")
+    assert prepare(tmp_path / "music", flags=("--", "--save_main_session", "--x")) == 0
+    assert configs[0].runner.beam_args == ("--save_main_session", "--x")
 
 
 @pytest.mark.parametrize(
