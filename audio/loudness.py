@@ -22,7 +22,11 @@ SILENCE_DB = -200.0
 
 
 def peak_rms_db(
-    audio: npt.NDArray[np.float32], *, sample_rate_hz: int, rms_window: LoudnessWindow
+    audio: npt.NDArray[np.float32],
+    *,
+    sample_rate_hz: int,
+    rms_window: LoudnessWindow,
+    keep_offset: bool = False,
 ) -> float:
     """Returns the largest short-time RMS of a clip, in dB relative to amplitude 1.0.
 
@@ -32,6 +36,7 @@ def peak_rms_db(
         audio: float32 [samples].
         sample_rate_hz: Samples per second.
         rms_window: Length, hop and kind of the frames whose RMS is taken.
+        keep_offset: Whether an offset counts as loud.
 
     Returns:
         dB, at least `SILENCE_DB`. A clip shorter than a frame is one frame.
@@ -46,7 +51,7 @@ def peak_rms_db(
     """
     if not len(audio):
         return SILENCE_DB
-    heard = without_offset(audio, sample_rate_hz=sample_rate_hz)
+    heard = audio if keep_offset else without_offset(audio, sample_rate_hz=sample_rate_hz)
     power = np.square(heard, dtype=np.float64)
     samples = max(1, round(rms_window.seconds * sample_rate_hz))
     if rms_window.kind == "exp":
@@ -78,7 +83,9 @@ def without_offset(
     blocks = -(-len(audio) // block)
     if not blocks:
         return audio.copy()
-    whole = np.pad(audio, (0, blocks * block - len(audio)), mode="edge").reshape(blocks, block)
+    rest = audio[(blocks - 1) * block :]
+    filler = np.full(block - len(rest), rest.mean(dtype=np.float64), np.float32)
+    whole = np.concatenate([audio, filler]).reshape(blocks, block)
     means = np.pad(whole.mean(1, dtype=np.float64), _KERNEL_BLOCKS // 2 + 1, mode="reflect")
     slow = np.convolve(means, _low_pass(), mode="valid")
     borders = (slow[1:] + slow[:-1]) / 2

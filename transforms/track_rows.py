@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from singsong.audio.clips import ClipCutter
-from singsong.audio.loudness import peak_rms_db, without_offset
+from singsong.audio.loudness import peak_rms_db
 from singsong.audio.mix_facts import measure_mix
 from singsong.audio.noise import add_noise
 from singsong.audio.resample import resample
@@ -199,11 +199,7 @@ class TrackRows:
     def _check_separation(self, row: dict[str, Any], mix: FloatArray, vocals: FloatArray) -> None:
         rate = self._recipe.mix_rate_hz
         with self.watch("figures"):
-            found = measure_separation(
-                without_offset(mix, sample_rate_hz=rate),
-                without_offset(vocals, sample_rate_hz=rate),
-                sample_rate_hz=rate,
-            )
+            found = measure_separation(mix, vocals, sample_rate_hz=rate)
         row.update({f"vocals_{name}": value for name, value in vars(found).items()})
         check_separation(found, self._recipe.separation)
 
