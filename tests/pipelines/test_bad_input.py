@@ -110,7 +110,7 @@ def test_a_bad_sample_costs_its_clip_and_no_other(prepare, tmp_path, dataset, va
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
 
 
-def test_a_separator_that_does_not_add_up_costs_the_clip(
+def test_a_separator_that_gives_no_numbers_costs_the_clip(
     prepare, tmp_path, dataset, monkeypatch
 ) -> None:
     models = fake_models()
@@ -122,7 +122,7 @@ def test_a_separator_that_does_not_add_up_costs_the_clip(
     monkeypatch.setattr(singsong.transforms.encode_tracks, "load_models", lambda recipe: models)
     write_tones(tmp_path / "music", tracks=1)
     assert prepare(tmp_path / "music") == 0
-    assert counts(dataset)["clips"]["failed"] == {"sum_mismatch": 2}
+    assert counts(dataset)["clips"]["failed"] == {"non_finite": 2}
 
 
 @pytest.mark.parametrize("make", ["missing", "no_files", "empty_glob"])
