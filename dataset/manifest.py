@@ -12,7 +12,7 @@ from singsong.dataset.counts import Counts, SplitCounts
 from singsong.schemas.errors import SingsongError
 from singsong.schemas.json_values import json_digest
 from singsong.schemas.names import MANIFEST_NAME, version_path
-from singsong.schemas.records import SCHEMA_VERSION
+from singsong.schemas.records import READABLE_VERSIONS, SCHEMA_VERSION
 
 
 class DatasetError(SingsongError):
@@ -115,10 +115,12 @@ class Manifest:
             value = json.loads(text)
             digest = value.pop("dataset_digest")
             version = value["schema_version"]
-            if version != SCHEMA_VERSION:
+            if version not in READABLE_VERSIONS:
+                newer = isinstance(version, int) and version > SCHEMA_VERSION
                 raise DatasetError(
-                    f"the manifest has schema version {version}, "
-                    f"this program reads version {SCHEMA_VERSION}"
+                    f"the manifest has schema version {version}, this program reads the versions "
+                    f"{', '.join(map(str, READABLE_VERSIONS))}"
+                    + (": upgrade singsong to read it" if newer else "")
                 )
             shards = tuple(ShardEntry(**shard) for shard in value.pop("shards"))
             tables = tuple(FileEntry(**table) for table in value.pop("tables"))

@@ -84,7 +84,7 @@ class UnwritableAudioError(ClipError):
     reason = FailureReason.UNWRITABLE
 
 
-class SumMismatchError(ClipError):
-    """Vocals and instrumental do not add up to the mix."""
+class BadSeparationError(ClipError):
+    """The separator's vocals cannot be those of the mix: late, inverted, too loud or foreign."""
 
-    reason = FailureReason.SUM_MISMATCH
+    reason = FailureReason.BAD_SEPARATION

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from singsong.schemas.json_values import json_digest
+from singsong.schemas.separation import NO_SEPARATION_LIMITS, SeparationLimits
 
 WINDOW_KINDS = ("rect", "exp")
 DTYPES = ("float32", "bfloat16")
@@ -144,6 +145,7 @@ class EncodeRecipe:
         noise_sigma: Standard deviation of the noise on the vocals.
         noise_seed: Seed of that noise.
         window: How loudness is measured.
+        separation: A clip whose vocals are outside these limits fails.
         store_audio: Whether rows hold the 16-bit FLAC of each encoded sound.
         device: Where the networks run.
         dtype: What the networks compute in; the quantisers are always float32.
@@ -163,6 +165,7 @@ class EncodeRecipe:
     noise_sigma: float = 0.01
     noise_seed: int = 0
     window: LoudnessWindow = field(default_factory=LoudnessWindow)
+    separation: SeparationLimits = field(default_factory=SeparationLimits)
     store_audio: bool = False
     device: str = "cpu"
     dtype: str = "float32"
@@ -253,6 +256,8 @@ def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> Dat
     for role in ("separator", "acoustic", "semantic"):
         encode[role] = ModelSpec.parse(models[role]) if role in models else None
     encode["window"] = LoudnessWindow(**encode["window"])
+    limits = encode.get("separation") or asdict(NO_SEPARATION_LIMITS)  # written before the check
+    encode["separation"] = SeparationLimits(**limits)
     encode.pop("encode_filter", None)  # written before the filter left the recipe of parts
     return DatasetRecipe(
         encode=EncodeRecipe(**encode),
@@ -273,13 +278,8 @@ def encode_digest(
         weights: Hex digest of each model's weights, by role.
         arithmetic: Version of each step of the arithmetic, by name.
     """
-    return json_digest(
-        {
-            "recipe": recipe_json(recipe),
-            "weights": dict(weights),
-            "arithmetic": dict(arithmetic),
-        }
-    )
+    content = {"recipe": recipe_json(recipe), "weights": dict(weights)}
+    return json_digest(content | {"arithmetic": dict(arithmetic)})
 
 
 _NOT_IN_CODES = ("codebook", "coarse")

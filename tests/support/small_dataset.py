@@ -13,6 +13,7 @@ from singsong.schemas.elements import DeadLetter, PartRef, Track
 from singsong.schemas.names import part_path
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec, encode_digest
 from singsong.schemas.records import record_fields
+from singsong.schemas.separation import NO_SEPARATION_LIMITS
 from singsong.transforms.arithmetic import ARITHMETIC
 from singsong.transforms.assemble_shards import (
     AssembleConfig,
@@ -26,7 +27,13 @@ from tests.support.fakes import fake_models, tone
 
 _FAKE = ModelSpec(name="fake")
 RECIPE = DatasetRecipe(
-    encode=EncodeRecipe(clip_seconds=1.0, separator=_FAKE, acoustic=_FAKE, semantic=_FAKE),
+    encode=EncodeRecipe(
+        clip_seconds=1.0,
+        separator=_FAKE,
+        acoustic=_FAKE,
+        semantic=_FAKE,
+        separation=NO_SEPARATION_LIMITS,
+    ),
     splits=(("train", 1), ("test", 1)),
     clips_per_shard=6,
 )

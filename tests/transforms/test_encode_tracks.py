@@ -16,12 +16,19 @@ from singsong.dataset.part_files import open_part
 from singsong.models.bundle import Models
 from singsong.schemas.elements import DeadLetter, PartRef, Track
 from singsong.schemas.recipe import EncodeRecipe, ModelSpec
+from singsong.schemas.separation import NO_SEPARATION_LIMITS
 from singsong.transforms.encode_tracks import EncodeConfig, WeightsMismatchError, _EncodeStep
 from singsong.transforms.per_track import _ForEachTrack
 from tests.support.fakes import RATE, FakeCodec, fake_models, tone
 
 FAKE = ModelSpec(name="fake")
-RECIPE = EncodeRecipe(clip_seconds=0.5, separator=FAKE, acoustic=FAKE, semantic=FAKE)
+RECIPE = EncodeRecipe(
+    clip_seconds=0.5,
+    separator=FAKE,
+    acoustic=FAKE,
+    semantic=FAKE,
+    separation=NO_SEPARATION_LIMITS,
+)
 
 
 def write_track(path: Path, audio: np.ndarray) -> Track:
