@@ -10,7 +10,6 @@ say, or about which its decoder complains, is refused, so that no partly decoded
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from singsong import storage
 from singsong.audio.decode_framing import scan_ogg
 from singsong.audio.decode_libsndfile import NotForLibsndfileError, open_with_libsndfile
 from singsong.audio.decode_process import open_with_ffmpeg
@@ -33,8 +33,6 @@ from singsong.schemas.errors import (
 __all__ = ["DEFAULT_LIMITS", "DecodeLimits", "read_channels", "stream_mono"]
 
 DEFAULT_LIMITS = DecodeLimits()
-# Errors of this machine, not of the file.
-_MACHINE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def stream_mono(
@@ -158,7 +156,7 @@ def _open_file(path: str) -> int:
         # Without O_NONBLOCK, opening a named pipe would block until somebody writes to it.
         fd = os.open(os.fsencode(path), os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in _MACHINE_ERRORS:
+        if storage.is_machine_trouble(error):
             raise
         raise UnreadableFileError(f"the file cannot be opened: {error.strerror}") from None
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from singsong import storage
@@ -35,6 +36,7 @@ def commit_dataset(
     shards: Sequence[ShardEntry],
     listed: int,
     origin: Mapping[str, str],
+    skipped: int = 0,
 ) -> Manifest:
     """Writes the tables and the manifest, and returns the manifest.
 
@@ -48,6 +50,7 @@ def commit_dataset(
         shards: The shards that were written.
         listed: How many files were listed.
         origin: Where models and parts were found.
+        skipped: How many files were skipped as debris of operating systems.
 
     Raises:
         AccountingError: The sums do not add up, or a shard is missing; nothing is committed.
@@ -62,7 +65,7 @@ def commit_dataset(
         recipe=recipe_json(recipe),
         weights=dict(weights),
         geometry=geometry.to_json(),
-        counts=count(everything),
+        counts=replace(count(everything), skipped=skipped),
         splits=count_splits(everything, recipe),
         shards=tuple(sorted(shards, key=lambda shard: shard.path)),
         tables=(

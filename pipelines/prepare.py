@@ -16,12 +16,18 @@ from typing import TYPE_CHECKING
 
 from singsong import storage
 from singsong.pipelines.job_run import is_failure, run_job
-from singsong.pipelines.places import absolute, check_apart, check_output_folder, job_files
+from singsong.pipelines.places import (
+    absolute,
+    check_apart,
+    check_output_folder,
+    job_files,
+    used_files,
+)
 from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import Job, Outcome, RunnerOptions
-from singsong.runners.local import set_up_process
+from singsong.runners.local import is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
 from singsong.schemas.json_values import recipe_differences
 from singsong.schemas.names import MANIFEST_NAME, PARTS_FOLDER
@@ -47,8 +53,10 @@ class PrepareConfig:
         runner: Where.
         new_version: Whether a dataset with another recipe may be followed by this one.
         max_failure_rate: If a larger fraction of the tracks fails, the exit code says so.
+        keep_going: Whether the job goes on if most of its first tracks give nothing.
         retry_of: Table of tracks of the version whose failed inputs these are; its other tracks are
             taken over unchanged. None prepares the inputs alone.
+        skipped_before: How many files that version skipped.
 
     Raises:
         ValueError: There is no input, or the rate is outside [0, 1].
@@ -61,7 +69,9 @@ class PrepareConfig:
     runner: RunnerOptions
     new_version: bool = False
     max_failure_rate: float = 0.1
+    keep_going: bool = False
     retry_of: str | None = None
+    skipped_before: int = 0
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -97,6 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=PrepareConfig.max_failure_rate,
         help="exit with 3 if a larger fraction of the tracks fails",
     )
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="go on if most of the first tracks fail or are dropped whole; else the job ends there",
+    )
     add_recipe_arguments(parser)
     add_runner_arguments(parser)
 
@@ -116,6 +131,7 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
         runner=runner_options_from(args),
         new_version=args.new_version,
         max_failure_rate=args.max_failure_rate,
+        keep_going=args.keep_going,
     )
 
 
@@ -143,7 +159,7 @@ def prepare(config: PrepareConfig) -> int:
         build=lambda pipeline, progress: build(
             pipeline, config=config, models=models, files=files, progress=progress
         ),
-        total_tracks=len(files),
+        total_tracks=len(used_files(files)),
         total_bytes=sum(file.size_bytes for file in files),
         reads=config.inputs,
         writes={"--output": config.output, "--parts": config.parts},
@@ -194,6 +210,7 @@ def build(
         "listed": (listed["listed"], known["listed"])
         | "AllListed" >> beam.Flatten()
         | "SumListed" >> beam.CombineGlobally(total),
+        "skipped": listed["skipped"],
     } | "AssembleShards" >> _assemble_shards(config, models)
 
 
@@ -206,7 +223,10 @@ def _encode_tracks(config: PrepareConfig, models: Models, progress: str | None) 
         parts=config.parts,
         progress=progress,
         start_process=set_up_process,
+        debug=is_debugging(config.runner),
+        keep_going=config.keep_going,
         redo_failed_clips=config.retry_of is not None,
+        dataset_filter=config.recipe.dataset_filter,
     )
     return EncodeTracks(encode_config).with_resource_hints(**config.runner.encode_hints)
 
@@ -221,6 +241,7 @@ def _assemble_shards(config: PrepareConfig, models: Models) -> beam.PTransform:
         parts=config.parts,
         dataset=config.output,
         origin=tuple(sorted(config.origin.items())),
+        skipped_before=config.skipped_before,
     )
     return AssembleShards(assemble_config)
 

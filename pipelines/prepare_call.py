@@ -36,6 +36,7 @@ def prepare(
     parts: Place | None = None,
     new_version: bool = False,
     max_failure_rate: float = PrepareConfig.max_failure_rate,
+    keep_going: bool = PrepareConfig.keep_going,
 ) -> Dataset:
     """Turns music into a dataset of codes and returns the dataset.
 
@@ -54,6 +55,7 @@ def prepare(
         new_version: Whether a dataset with another recipe in the output may get this one as its
             newest version.
         max_failure_rate: Above this share of failed tracks, the call raises.
+        keep_going: Whether to go on if most of the first tracks fail or are dropped whole.
 
     Returns:
         The dataset, opened.
@@ -61,8 +63,9 @@ def prepare(
     Raises:
         ValueError: A setting is out of range, an input does not exist, a model cannot be loaded,
             or the output holds a dataset of another recipe.
-        JobFailedError: A step failed for good, no track could be encoded, or more tracks failed
-            than `max_failure_rate`; the dataset is written in the last two cases.
+        JobFailedError: A step failed for good, most of the first tracks were of no use, no track
+            could be encoded, or more tracks failed than `max_failure_rate`; the dataset is written
+            in the last two cases.
         KeyboardInterrupt: The job was interrupted.
         DatasetError: The job was only submitted, so there is no dataset yet.
         MissingLibraryError: A library is not installed; the message names the extra to install.
@@ -82,6 +85,7 @@ def prepare(
         runner=_runner(runner, workers=workers),
         new_version=new_version,
         max_failure_rate=max_failure_rate,
+        keep_going=keep_going,
     )
     return _prepared(config)
 

@@ -42,6 +42,7 @@ class FailureReason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     UNWRITABLE = "unwritable"
     SUM_MISMATCH = "sum_mismatch"
+    CRASHED = "crashed"
 
 
 class Stage(StrEnum):

@@ -34,6 +34,7 @@ class AssembleConfig:
         parts: Folder or URL of the parts.
         dataset: Folder or URL of the dataset.
         origin: Where models and parts were found; see `Manifest`.
+        skipped_before: How many files an earlier version skipped that this one takes over.
     """
 
     recipe: DatasetRecipe
@@ -42,6 +43,7 @@ class AssembleConfig:
     parts: str
     dataset: str
     origin: tuple[tuple[str, str], ...] = ()
+    skipped_before: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +98,13 @@ def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> 
 
 
 def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
-    """Returns tracks with the same audio: the elected one, then the others as duplicates."""
-    chosen, *others = sorted(tracks, key=lambda track: (track.summary.track_id, track.summary.uri))
+    """Returns tracks with the same audio: the elected one, then the others as duplicates.
+
+    The one with the most usable clips is elected, so that none is lost to a copy that failed.
+    """
+    chosen, *others = sorted(
+        tracks, key=lambda track: (-len(track.kept), track.summary.track_id, track.summary.uri)
+    )
     return [chosen] + [
         SelectedTrack(
             summary=TrackSummary(
@@ -238,10 +245,12 @@ class WriteShards(beam.PTransform):
 
 def finish(
     _: None,
+    *,
     tracks: Sequence[TrackSummary],
     letters: Sequence[DeadLetter],
     shards: Sequence[ShardEntry],
     listed: int,
+    skipped: int,
     config: AssembleConfig,
 ) -> Manifest:
     """Checks that everything is accounted for and commits the manifest. See `commit_dataset`."""
@@ -254,6 +263,7 @@ def finish(
         letters=letters,
         shards=shards,
         listed=listed,
+        skipped=skipped + config.skipped_before,
         origin=dict(config.origin),
     )
 
@@ -261,8 +271,8 @@ def finish(
 class AssembleShards(beam.PTransform):
     """Turns parts, duplicates and dead letters into a committed dataset.
 
-    Takes a dict of the collections "parts", "duplicates", "dead_letters" and "listed"; returns the
-    `Manifest`, of which there is one.
+    Takes a dict of the collections "parts", "duplicates", "dead_letters", "listed" and "skipped";
+    returns the `Manifest`, of which there is one.
     """
 
     def __init__(self, config: AssembleConfig) -> None:
@@ -291,6 +301,7 @@ class AssembleShards(beam.PTransform):
                 letters=beam.pvalue.AsList(letters),
                 shards=beam.pvalue.AsList(shards),
                 listed=beam.pvalue.AsSingleton(inputs["listed"]),
+                skipped=beam.pvalue.AsSingleton(inputs["skipped"]),
                 config=self._config,
             )
         )

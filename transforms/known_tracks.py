@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 
+from singsong import storage
 from singsong.dataset.tables import read_tracks
 from singsong.schemas.elements import PartRef, Track, TrackSummary
 from singsong.schemas.outcomes import TrackStatus
@@ -18,20 +19,28 @@ def known_tracks(table: str, *, except_uris: frozenset[str]) -> Iterator[PartRef
 
     Args:
         table: The table of tracks of a version.
-        except_uris: Files to leave out.
+        except_uris: Files to leave out, and folders with all that is in them.
 
     Raises:
         DatasetError: The table is damaged.
         OSError: It cannot be read.
     """
     for row in read_tracks(table):
-        if row.uri in except_uris:
+        if row.uri in except_uris or any(folder in except_uris for folder in _folders(row.uri)):
             continue
         if row.part:
             track = Track(track_id=row.track_id, uri=row.uri, size_bytes=0)
             yield PartRef(track=track, path=row.part)
         elif row.status == TrackStatus.DUPLICATE:
             yield row
+
+
+def _folders(uri: str) -> Iterator[str]:
+    """Yields the folders that a file lies in, the nearest first, as a listing names them."""
+    local = storage.is_local(uri)
+    folder = storage.local_path(uri) if local else uri
+    while folder := folder.rpartition("/")[0]:
+        yield storage.url_of(folder) if local else folder
 
 
 class _Divide(beam.DoFn):

@@ -12,28 +12,80 @@ from singsong.transforms.source_files import check_content, identify, list_sourc
 
 
 def names(url: object) -> list[str]:
-    return [os.path.basename(file.uri) for file in list_source_files(str(url))]
+    return [os.path.basename(file.uri) for file in list_source_files(str(url)) if not file.debris]
+
+
+def skipped(url: object) -> dict[str, int]:
+    found = list_source_files(str(url))
+    return {os.path.basename(file.uri): file.debris for file in found if file.debris}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("b.wav", "a.mp3", "deep/er/c.flac", ".hidden/d.wav", ".e.wav", "f [live].ogg"):
+    for name in ("b.wav", "a.mp3", "deep/er/c.flac", ".38 Special/d.wav", ".e.wav", "f [live].ogg"):
         path = tmp_path / "music" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
     return tmp_path / "music"
 
 
-def test_a_folder_lists_its_files_in_order_without_hidden_ones(folder: Path) -> None:
-    assert names(folder) == ["a.mp3", "b.wav", "f [live].ogg", "c.flac"]
+def test_a_folder_lists_its_files_in_order_those_with_a_dot_too(folder: Path) -> None:
+    assert names(folder) == [".e.wav", "a.mp3", "b.wav", "f [live].ogg", "d.wav", "c.flac"]
 
 
 def test_files_and_globs_are_inputs_too(folder: Path) -> None:
     assert names(folder / "b.wav") == ["b.wav"]
-    assert names(folder / "*.wav") == ["b.wav"]
+    assert names(folder / "*.wav") == [".e.wav", "b.wav"]
     assert names(folder / "**" / "*.flac") == ["c.flac"]
+    assert names(folder / "**" / "*.wav") == [".e.wav", "b.wav", "d.wav"]
+    assert names(folder / "d*p") == ["c.flac"]
+    assert names(folder / "*" / "er") == ["c.flac"]
+    assert names(folder / "de??" / "**") == ["c.flac"]
     assert names(folder / "f [live].ogg") == ["f [live].ogg"]
     assert names(folder / ".e.wav") == [".e.wav"]
+
+
+def test_a_glob_may_be_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert names("*.mp3") == names("./*.mp3") == names("**/a*") == ["a.mp3"]
+    assert [file.uri for file in list_source_files("deep/*/c.flac")] == [
+        str(folder / "deep" / "er" / "c.flac")
+    ]
+
+
+def test_a_glob_finds_what_a_link_elsewhere_hides_from_no_walk(folder: Path) -> None:
+    """The folder is entered first by a name that the glob does not match."""
+    os.symlink(folder / "deep", folder / "aaa")
+    assert names(folder / "**" / "deep" / "er" / "*") == ["c.flac"]
+    os.symlink(folder, folder / "deep" / "loop")
+    assert "c.flac" in names(folder / "**" / "er" / "*.flac")
+
+
+DEBRIS = ("._b.wav", ".DS_Store", "Thumbs.db", "DESKTOP.INI", "@eaDir/x/1.jpg", "@eaDir/2.jpg")
+
+
+def test_debris_of_systems_is_skipped_and_counted(folder: Path) -> None:
+    before = names(folder)
+    for name in (*DEBRIS, ".Trash-1000/files/a.wav", "deep/.git/config", "lost+found/"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.write_bytes(b"x")
+    assert names(folder) == before
+    counted = {"._b.wav": 1, ".DS_Store": 1, "Thumbs.db": 1, "DESKTOP.INI": 1, "@eaDir": 2}
+    assert skipped(folder) == {**counted, ".Trash-1000": 1, ".git": 1}
+    assert skipped(folder / "*.wav") == {"._b.wav": 1}
+    assert names(folder / "._b.wav") == ["._b.wav"]  # what is named is meant
+    assert names(folder / ".Trash-1000") == ["a.wav"]
+
+
+def test_object_stores_have_the_same_debris() -> None:
+    fs = fsspec.filesystem("memory")
+    for name in ("a.wav", "...And Justice/b.wav", ".38/c.wav", *DEBRIS):
+        fs.pipe(f"/dots/{name}", b"abc")
+    assert sorted(names("memory://dots")) == ["a.wav", "b.wav", "c.wav"]
+    assert sum(skipped("memory://dots").values()) == len(DEBRIS)
+    assert sorted(names("memory://dots/**/*.wav")) == ["a.wav", "b.wav", "c.wav"]
+    fs.rm("/dots", recursive=True)
 
 
 def test_links_are_followed_and_make_no_loop(folder: Path, tmp_path: Path) -> None:
@@ -43,7 +95,9 @@ def test_links_are_followed_and_make_no_loop(folder: Path, tmp_path: Path) -> No
     os.symlink(folder / "b.wav", folder / "z.wav")
     os.symlink(folder / "deep" / "er", folder / "deep" / "again")
     os.symlink(tmp_path / "elsewhere", folder / "linked")
-    assert names(folder) == ["a.mp3", "b.wav", "f [live].ogg", "z.wav", "c.flac", "g.wav"]
+    assert names(folder) == [
+        *(".e.wav", "a.mp3", "b.wav", "f [live].ogg", "z.wav", "d.wav", "c.flac", "g.wav")
+    ]
 
 
 @pytest.mark.parametrize("url", ["nowhere", "*.opus", "memory://nowhere", "memory://nowhere/*.wav"])
