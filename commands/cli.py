@@ -20,7 +20,6 @@ from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.errors import SingsongError
 from singsong.schemas.extras import extra_needed
 from singsong.schemas.text import printable
-from singsong.storage.machine_trouble import is_machine_trouble, with_advice
 
 
 class CommandModule(Protocol):
@@ -181,18 +180,22 @@ def run(command: Command, arguments: Sequence[str], *, debug: bool = False) -> i
     except KeyboardInterrupt:
         print(f"singsong {command.name}: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except (ValueError, OSError, SingsongError) as error:
-        if debug:
+    except (ValueError, OSError, SingsongError, MemoryError, RuntimeError) as error:
+        if debug or not _is_told_in_a_line(error):
             raise
         return _complain(command, error)
-    except (MemoryError, RuntimeError) as error:
-        if debug or not is_machine_trouble(error):
-            raise
-        return _complain(command, error)
+
+
+def _is_told_in_a_line(error: Exception) -> bool:
+    from singsong.storage import is_machine_trouble  # which the command alone does not need
+
+    return isinstance(error, ValueError | OSError | SingsongError) or is_machine_trouble(error)
 
 
 def _complain(command: Command, error: Exception) -> int:
     """Prints an error in one line and returns the exit code."""
+    from singsong.storage import with_advice
+
     text = str(error) or type(error).__name__
     if not isinstance(error, JobFailedError):  # which has its advice
         text = with_advice(text)

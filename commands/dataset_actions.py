@@ -15,6 +15,7 @@ from singsong.dataset.verify import verify_dataset
 from singsong.dataset.versions import version_names
 from singsong.pipelines.recipe_arguments import thresholds_from
 from singsong.schemas.outcomes import TrackStatus
+from singsong.schemas.text import printable
 
 _BROKEN_EXIT_CODE = 1
 
@@ -30,10 +31,9 @@ def show(args: argparse.Namespace) -> int:
     print(f"dataset {manifest.dataset_digest}")
     print("\n".join(describe(dataset)))
     for role, digest in sorted(manifest.weights.items()):
-        print(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}")
+        print(printable(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}"))
     for failure in dataset.failures:
-        clip = "" if failure.clip_index is None else f" clip {failure.clip_index}"
-        print(f"{failure.reason}: {failure.uri}{clip}: {failure.message}")
+        print(failure.to_line())
     return 0
 
 
@@ -48,9 +48,9 @@ def verify(args: argparse.Namespace) -> int:
     with tqdm(total=files, unit="file", desc="verify", disable=None) as bar:
         problems = list(verify_dataset(dataset, on_file=bar.update))
     for problem in problems:
-        print(problem)
+        print(printable(problem))
     if problems:
-        print(f"{len(problems)} problems in {args.dataset}")
+        print(printable(f"{len(problems)} problems in {args.dataset}"))
         return _BROKEN_EXIT_CODE
     rows = sum(shard.rows for shard in dataset.shards)
     digest = dataset.manifest.dataset_digest

@@ -1,14 +1,26 @@
+import errno
 import os
+import tempfile
 from pathlib import Path
 
+import apache_beam as beam
 import fsspec
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 
 from singsong import storage
+from singsong.pipelines.places import input_files
 from singsong.schemas.elements import SourceFile, Track
 from singsong.schemas.errors import ContentChangedError, EmptyFileError, UnreadableFileError
-from singsong.transforms.list_tracks import elect, longest_first
-from singsong.transforms.source_files import check_content, identify, list_source_files
+from singsong.transforms.list_tracks import ListTracks, elect, longest_first
+from singsong.transforms.source_files import (
+    check_content,
+    identify,
+    list_source_files,
+    write_listing,
+)
 
 
 def names(url: object) -> list[str]:
@@ -172,7 +184,7 @@ def test_one_name_stands_for_a_content_whatever_the_order() -> None:
     twins = [Track(track_id="a", uri=uri, size_bytes=1) for uri in ("/y", "/x", "/z")]
     for order in (twins, twins[::-1]):
         chosen, others = elect(order)
-        assert chosen.uri == "/x"
+        assert (chosen.uri, chosen.alternates) == ("/x", ("/y", "/z"))
         assert sorted((other.uri, other.duplicate_of) for other in others) == [
             ("/y", "a"),
             ("/z", "a"),
@@ -182,3 +194,110 @@ def test_one_name_stands_for_a_content_whatever_the_order() -> None:
 def test_tracks_are_dealt_longest_first() -> None:
     tracks = [track("a", 1), track("b", 3), track("c", 3), track("d", 2)]
     assert [one.track_id for one in longest_first(tracks)] == ["b", "c", "d", "a"]
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, folder: Path, error: OSError) -> None:
+    """Lets a folder refuse to be listed; root may list every folder."""
+    scan = os.scandir
+
+    def scan_unless(path: str) -> object:
+        if str(path).rstrip("/") == str(folder):
+            raise OSError(error.errno, error.strerror, str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan_unless)
+
+
+@pytest.mark.parametrize("name", ["", "*", "**/*.flac", "de*/**"])
+def test_a_folder_that_cannot_be_read_is_told(folder: Path, monkeypatch, name: str) -> None:
+    deny(monkeypatch, folder / "deep" / "er", PermissionError(errno.EACCES, "Permission denied"))
+    (file,) = [file for file in list_source_files(str(folder / name)) if file.problem]
+    assert file.uri == str(folder / "deep" / "er")
+    with pytest.raises(UnreadableFileError, match="the folder cannot be read: Permission denied"):
+        identify(file)
+    assert not [file for file in list_source_files(str(folder / "*.wav")) if file.problem]
+
+
+class HalfScan:
+    """Yields one entry of a folder and then an error, as a network mount may."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with _SCAN(path) as found:
+            self.entries = [next(iter(found))]
+
+    def __enter__(self) -> "HalfScan":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __next__(self) -> os.DirEntry[str]:
+        if not self.entries:
+            raise PermissionError(errno.EACCES, "Permission denied", self.path)
+        return self.entries.pop()
+
+
+_SCAN = os.scandir
+
+
+def test_a_folder_that_ends_half_way_is_told(folder: Path, monkeypatch) -> None:
+    half = str(folder / "deep")
+    monkeypatch.setattr(
+        os, "scandir", lambda path: HalfScan(path) if str(path) == half else _SCAN(path)
+    )
+    assert [file.uri for file in list_source_files(str(folder)) if file.problem] == [half]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_mount_that_fails_ends_the_listing(folder: Path, monkeypatch, number: int) -> None:
+    deny(monkeypatch, folder / "deep", OSError(number, os.strerror(number)))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        list(list_source_files(str(folder)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root lends itself another user")
+def test_another_user_is_told_of_a_closed_folder() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        closed = Path(name) / "nas"
+        closed.mkdir()
+        (closed / "a.wav").write_bytes(b"a")
+        (Path(name) / "b.wav").write_bytes(b"b")
+        os.chmod(name, 0o755)
+        closed.chmod(0)
+        os.seteuid(65534)
+        try:
+            found = list(list_source_files(name))
+        finally:
+            os.seteuid(0)
+    assert [os.path.basename(file.uri) for file in found] == ["b.wav", "nas"]
+    assert "Permission denied" in found[1].problem
+
+
+def test_folders_whose_names_cannot_be_decoded_are_walked(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(odd)
+    Path(os.fsdecode(odd + b"/a\nb.wav")).write_bytes(b"x")
+    (file,) = list_source_files(str(tmp_path))
+    assert file.uri.endswith("/caf%E9/a%0Ab.wav")
+    assert identify(file).size_bytes == 1
+    (same,) = list_source_files(str(tmp_path / "caf*" / "*.wav"))
+    assert same == file
+
+
+def test_workers_that_list_by_themselves_find_the_same(folder: Path, tmp_path, monkeypatch) -> None:
+    for name in ("._b.wav", "deep/.DS_Store", "deep/@eaDir/1.jpg", "deep/@eaDir/2.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    (folder / "deep" / "z.wav").write_bytes(b"z")
+    deny(monkeypatch, folder / "deep" / "er", PermissionError(errno.EACCES, "Permission denied"))
+    inputs = [str(folder), str(folder / "deep"), str(folder / "._b.wav")]
+    listing = write_listing(input_files(inputs), str(tmp_path))
+    for given in (None, listing):
+        options = PipelineOptions(["--direct_running_mode=in_memory"])
+        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+            listed = pipeline | ListTracks(inputs, listing=given)
+            # Six files, one of debris that was named, and the folder.
+            assert_that(listed["listed"], equal_to([6 + 1 + 1]), label="Listed")
+            assert_that(listed["skipped"], equal_to([3]), label="Skipped")
+            letters = listed["dead_letters"] | beam.Map(lambda letter: (letter.uri, letter.reason))
+            assert_that(letters, equal_to([(str(folder / "deep" / "er"), "unreadable")]), "Letters")
