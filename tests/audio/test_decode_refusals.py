@@ -1,4 +1,4 @@
-"""Files and settings that the decoder refuses, each with its reason, and what it does not refuse."""
+"""Files and settings that the decoder refuses, each with its reason, and what it accepts."""
 
 import io
 import logging
