@@ -97,9 +97,9 @@ def bandwidth_hz(mix: FloatArray, *, sample_rate_hz: int) -> float:
     >>> round(bandwidth_hz(noise, sample_rate_hz=44100), 1)
     22050.0
     """
-    frames = padded_frames(mix, _FRAME_SAMPLES)
+    whole = max(len(mix) // _FRAME_SAMPLES, 1) * _FRAME_SAMPLES
+    frames = padded_frames(mix[:whole] - mix[:whole].mean(), _FRAME_SAMPLES)
     frames = frames[:: -(-len(frames) // _FRAMES)]
-    frames = frames - frames.mean()
     # The squared Hann window falls off fast, so that a loud low note is not taken for treble.
     window = np.square(np.hanning(_FRAME_SAMPLES)).astype(np.float32)
     spectrum = np.fft.rfft(frames * window)
