@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 from singsong import storage
-from singsong.dataset.handle import open_dataset
+from singsong.dataset.compare import compare_datasets, describe_comparison
+from singsong.dataset.handle import Dataset, open_dataset
 from singsong.dataset.parts import decide
 from singsong.dataset.summary import describe, describe_makers
 from singsong.dataset.verify import verify_dataset
 from singsong.dataset.versions import version_names
 from singsong.pipelines.recipe_arguments import thresholds_from
+from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.outcomes import TrackStatus
-
-_BROKEN_EXIT_CODE = 1
 
 
 def show(args: argparse.Namespace) -> int:
@@ -39,10 +39,12 @@ def show(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Checks every file of a dataset, prints each problem and returns the exit code.
+    """Checks every file of a dataset, and compares it with another one if there is one.
+
+    Prints each problem and difference, and returns the exit code.
 
     Raises:
-        DatasetError: There is no dataset.
+        DatasetError: There is no dataset, or the other one is damaged.
     """
     dataset = open_dataset(args.dataset, args.version)
     files = len(dataset.shards) + len(dataset.manifest.tables)
@@ -53,12 +55,23 @@ def verify(args: argparse.Namespace) -> int:
         print(problem)
     if problems:
         print(f"{len(problems)} problems in {args.dataset}")
-        return _BROKEN_EXIT_CODE
+        return ExitCode.FAILED
     rows = sum(shard.rows for shard in dataset.shards)
     digest = dataset.manifest.dataset_digest
     print(f"dataset {digest[:12]} is whole: {files} files, {rows} records")
     print_all(describe_makers(dataset))
-    return 0
+    return ExitCode.DONE if args.against is None else _compare(dataset, args)
+
+
+def _compare(dataset: Dataset, args: argparse.Namespace) -> int:
+    other = open_dataset(args.against)
+    shards = len(dataset.shards_of()) + len(other.shards_of())
+    with tqdm(total=shards, unit="file", desc="compare", disable=None) as bar:
+        found = compare_datasets(dataset, other, tolerance=args.tolerance, on_shard=bar.update)
+    print("\n".join(describe_comparison(found, args.dataset, args.against)))
+    equal = found.is_equal(code_tolerance=args.code_tolerance)
+    print(f"the datasets {'mean the same' if equal else 'differ'}: {found.clips} clips compared")
+    return ExitCode.DONE if equal else ExitCode.FAILED
 
 
 def versions(args: argparse.Namespace) -> int:

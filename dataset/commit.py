@@ -138,7 +138,7 @@ def check_not_empty(manifest: Manifest) -> None:
         why = f"the filter drops all {clips.total} clips: loosen it, or pass --no-filter"
     else:
         why = f"{sum(clips.failed.values())} of {clips.total} clips failed, the rest was dropped"
-    raise EmptyResultError(f"no clip is left, so nothing was committed: {why}")
+    raise EmptyResultError(f"no clip is left: {why}")
 
 
 def check_none_dropped(dataset: str, tracks: Sequence[TrackSummary]) -> None:

@@ -88,7 +88,7 @@ class Manifest:
 
     @property
     def dataset_digest(self) -> str:
-        """Hex sha256 of content and recipe: not of file names, order, runner or versions."""
+        """Hex sha256 of the recipe, the weights and the bytes of the shards, in no order."""
         return json_digest(
             {
                 "schema_version": self.schema_version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 from singsong import storage
 from singsong.dataset.commit import clip_problems
@@ -12,6 +13,7 @@ from singsong.dataset.handle import Dataset
 from singsong.dataset.manifest import DatasetError
 from singsong.dataset.parts import BrokenPartError, decide
 from singsong.schemas.elements import TrackSummary
+from singsong.schemas.json_values import recipe_differences
 from singsong.schemas.outcomes import TrackStatus
 
 
@@ -33,11 +35,7 @@ def verify_counts(
     except (OSError, ValueError, DatasetError) as error:
         yield f"the tables cannot be read: {error}"
         return
-    manifest = dataset.manifest
-    if count(tracks) != manifest.counts:
-        yield f"the manifest counts {manifest.counts}, the table of tracks {count(tracks)}"
-    if count_splits(tracks, dataset.recipe) != manifest.splits:
-        yield "the manifest counts the splits otherwise than the table of tracks"
+    yield from _verify_manifest(dataset, tracks)
     yield from clip_problems(tracks, dataset.recipe.encode)
     yield from _verify_shard_clips(tracks, clips_of_track)
     failed = Counter(failure.track_id for failure in failures if failure.clip_index is not None)
@@ -46,6 +44,16 @@ def verify_counts(
             yield from _verify_track(dataset, track, failed_clips=failed[track.track_id])
             on_part()
     yield from _verify_recordings(tracks)
+
+
+def _verify_manifest(dataset: Dataset, tracks: Sequence[TrackSummary]) -> Iterator[str]:
+    stated, counted = dataset.manifest.counts, count(tracks)
+    for line in recipe_differences(asdict(stated), asdict(counted)):
+        yield f"the manifest and the table of tracks do not agree on {line}"
+    of_split = count_splits(tracks, dataset.recipe)
+    for name, split in dataset.manifest.splits.items():
+        for line in recipe_differences(asdict(split), asdict(of_split[name])):
+            yield f"the manifest and the table of tracks do not agree on split {name}: {line}"
 
 
 def _verify_shard_clips(

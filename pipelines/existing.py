@@ -53,10 +53,10 @@ def check_recipe(newest: Dataset, recipe: DatasetRecipe) -> None:
     Raises:
         ValueError: It has another one.
     """
-    differences = recipe_differences(newest.manifest.recipe, recipe_json(recipe))
-    if differences:
+    found = recipe_differences(newest.manifest.recipe, recipe_json(recipe))
+    if found:
         raise ValueError(
-            f"{newest.url} holds a dataset of another recipe ({'; '.join(differences)}). "
+            f"{newest.url} holds a dataset of another recipe ({'; '.join(found)}). "
             "Choose another --output, or pass --replace to make this its newest version"
         )
 

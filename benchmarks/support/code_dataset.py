@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from singsong.dataset.counts import SplitCounts, count
 from singsong.dataset.manifest import Manifest, commit_manifest, read_manifest
-from singsong.dataset.parts import TrackFacts, write_part
+from singsong.dataset.part_files import TrackFacts, write_part
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.dataset.tables import write_failures, write_tracks
 from singsong.schemas.elements import TrackSummary
@@ -36,6 +36,7 @@ PAPER = Geometry(
     semantic=SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024),
 )
 ONE_SECOND = EncodeRecipe(clip_seconds=1.0)
+_RATE_HZ = ONE_SECOND.mix_rate_hz
 _MODELS = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
 
 
@@ -77,7 +78,12 @@ def write_dataset(
         weights={},
         geometry=geometry.to_json(),
         counts=count(tracks),
-        splits={"train": SplitCounts(tracks=len(tracks), clips=clips), "test": SplitCounts()},
+        splits={
+            "train": SplitCounts(
+                tracks=len(tracks), clips=clips, seconds=clips * recipe.clip_seconds
+            ),
+            "test": SplitCounts(),
+        },
         shards=tuple(entries),
         tables=(write_failures(str(folder), []), write_tracks(str(folder), tracks)),
         origin={
@@ -96,7 +102,13 @@ def _write_track(
     """Writes the part of a track of random codes and returns the track's row."""
     track_id = hashlib.sha256(str(number).encode()).hexdigest()
     path = part_path(track_id, "")
-    facts = TrackFacts(track_id=track_id, audio_sha256="", seconds=0.0, tail_seconds=0.0)
+    facts = TrackFacts(
+        track_id=track_id,
+        audio_sha256="",
+        samples=kept * _RATE_HZ,
+        rate_hz=_RATE_HZ,
+        clip_samples=_RATE_HZ,
+    )
     write_part(
         str(folder / PARTS_FOLDER / path),
         _rows(track_id, kept, fields, seed=number),
@@ -109,6 +121,7 @@ def _write_track(
         status=TrackStatus.ENCODED,
         part=path,
         split="train",
+        seconds=facts.seconds,
         kept_clips=kept,
     )
 

@@ -8,16 +8,19 @@ import pytest
 import singsong.models.bundle
 import singsong.transforms.encode_tracks
 from singsong.commands import cli
+from singsong.models.bundle import Models
 from tests.support.fakes import fake_models
 
 Prepare = Callable[..., int]
 
 
-def use_fakes(patch: pytest.MonkeyPatch) -> None:
-    """Puts small models in the place of those a recipe names."""
-    load = lambda recipe: fake_models(separated=recipe.separator is not None)  # noqa: E731
+def use_fakes(patch: pytest.MonkeyPatch) -> Models:
+    """Puts small models in the place of those a recipe names, and returns them."""
+    models, mix_models = fake_models(), fake_models(separated=False)
+    load = lambda recipe: models if recipe.separator is not None else mix_models  # noqa: E731
     patch.setattr(singsong.models.bundle, "load_models", load)
     patch.setattr(singsong.transforms.encode_tracks, "load_models", load)
+    return models
 
 
 def arguments(*inputs: object, output: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""Each error that would cost money is found before a job is submitted, and says what to do."""
+"""What is checked before a job is submitted: each complaint says what to do."""
 
 from pathlib import Path
 
