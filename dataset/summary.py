@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 
+from singsong.dataset.counts import Counts
 from singsong.dataset.handle import Dataset
+from singsong.schemas.outcomes import TrackStatus
+from singsong.schemas.text import printable
 
 _STEPS = {
     "us_decode": "decode",
@@ -28,25 +32,12 @@ def print_summary(dataset: Dataset, *, counters: Mapping[str, int]) -> None:
         counters: Counters of the run.
     """
     print("\n".join([*describe(dataset), *describe_time(counters)]))
-    print(f"\ndataset {dataset.manifest.dataset_digest[:12]} is in {dataset.url}")
+    print(f"\ndataset {dataset.manifest.dataset_digest[:12]} is in {printable(dataset.url)}")
 
 
 def describe(dataset: Dataset) -> list[str]:
     """Returns lines that describe what a dataset holds."""
-    counts = dataset.manifest.counts
-    tracks, clips, seconds = counts.tracks, counts.clips, counts.seconds
-    lines = [
-        f"{'tracks listed':<28}{tracks.listed:>10}",
-        f"{'  encoded':<28}{tracks.encoded:>10}",
-        f"{'  duplicate':<28}{tracks.duplicate:>10}",
-        *_reasons("  failed", tracks.failed),
-        f"{'clips':<28}{clips.total:>10}",
-        f"{'  kept':<28}{clips.kept:>10}",
-        *_reasons("  dropped", clips.dropped),
-        *_reasons("  failed", clips.failed),
-        f"{'audio decoded':<28}{_duration(seconds.decoded):>10}",
-        f"{'  shorter than a clip':<28}{_duration(seconds.tails):>10}",
-    ]
+    lines = describe_counts(dataset.manifest.counts)
     for name, _ in dataset.recipe.splits:
         split = dataset.manifest.splits[name]
         duration = _duration(split.seconds)
@@ -54,6 +45,45 @@ def describe(dataset: Dataset) -> list[str]:
         lines.append(f"{'split ' + name:<28}{text}")
     size = sum(shard.bytes for shard in dataset.shards)
     lines.append(f"{'shards':<28}{len(dataset.shards):>10} files, {size / 1e6:.1f} MB")
+    return lines
+
+
+def describe_counts(counts: Counts) -> list[str]:
+    """Returns lines on what became of the tracks and the clips."""
+    tracks, clips, seconds = counts.tracks, counts.clips, counts.seconds
+    return [
+        f"{'tracks listed':<28}{tracks.listed:>10}",
+        f"{'  encoded':<28}{tracks.encoded:>10}",
+        f"{'  duplicate':<28}{tracks.duplicate:>10}",
+        *_reasons("  failed", tracks.failed),
+        *([f"{'system files skipped':<28}{counts.skipped:>10}"] if counts.skipped else []),
+        f"{'clips':<28}{clips.total:>10}",
+        f"{'  kept':<28}{clips.kept:>10}",
+        *_reasons("  dropped", clips.dropped),
+        *_reasons("  failed", clips.failed),
+        f"{'audio decoded':<28}{_duration(seconds.decoded):>10}",
+        f"{'  shorter than a clip':<28}{_duration(seconds.tails):>10}",
+    ]
+
+
+def describe_makers(dataset: Dataset) -> list[str]:
+    """Returns lines on what made the parts, if they were not all made by the same.
+
+    Other versions of a library, or another kind of processor, may give other codes.
+    """
+    made = Counter(
+        maker
+        for track in dataset.tracks
+        if track.status == TrackStatus.ENCODED
+        for maker in track.made_with
+    )
+    if len(made) <= 1:
+        return []
+    common = set.intersection(*(set(maker.split()) for maker in made))
+    lines = ["", f"The parts were made by {len(made)} kinds of machine or software:"]
+    for maker, tracks in sorted(made.items()):
+        own = " ".join(word for word in maker.split() if word not in common)
+        lines.append(f"{tracks:>10} tracks with {own}")
     return lines
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import apache_beam as beam
+
+
+_OUR_ERROR = re.compile(r"^singsong\.[\w.]+: ")
+"""Whose message tells all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,29 @@ class RunnerOptions(Protocol):
         """
 
 
+def check_beam_args(beam_args: Sequence[str], ours: Mapping[str, str]) -> None:
+    """Checks that no flag for Beam sets what a flag of ours sets.
+
+    Beam would follow the last of the two, and our checks and messages the other one.
+
+    Args:
+        beam_args: What follows `--` on the command line.
+        ours: Our flags by the names of Beam's.
+
+    Raises:
+        ValueError: One of them does.
+
+    >>> check_beam_args(["--job_name=x"], {"job_name": "--job-name"})
+    Traceback (most recent call last):
+        ...
+    ValueError: --job_name is set by --job-name: give that one, before the --
+    """
+    for argument in beam_args:
+        name = argument.partition("=")[0].removeprefix("--")
+        if name in ours:
+            raise ValueError(f"--{name} is set by {ours[name]}: give that one, before the --")
+
+
 def counters_of(result: beam.runners.runner.PipelineResult) -> dict[str, int]:
     """Returns the counters of a finished pipeline by name."""
     counters: dict[str, int] = {}
@@ -89,8 +117,18 @@ def first_cause(error: BaseException) -> str:
     """Returns the first line that says what went wrong; Beam wraps it in tracebacks."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     errors = [line for line in lines if _names_an_error(line)]
-    text = (errors or lines or [type(error).__name__])[-1 if errors else 0]
-    return text.partition(" [while running")[0].removeprefix("RuntimeError: ")
+    text = errors[-1] if errors else _named(error, lines)
+    text = text.partition(" [while running")[0].removeprefix("RuntimeError: ")
+    return _OUR_ERROR.sub("", text)
+
+
+def _named(error: BaseException, lines: Sequence[str]) -> str:
+    """Returns the first line of an error that says its kind nowhere, behind its kind."""
+    kind = type(error)
+    if not lines:
+        return kind.__name__
+    ours = kind.__module__.startswith("singsong.")
+    return lines[0] if ours or kind is RuntimeError else f"{kind.__name__}: {lines[0]}"
 
 
 def _names_an_error(line: str) -> bool:

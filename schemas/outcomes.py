@@ -29,7 +29,7 @@ class DropReason(StrEnum):
 
 
 class FailureReason(StrEnum):
-    """Why a track or a clip cannot be used; `singsong.schemas.errors` has an error for each."""
+    """Why a track or a clip cannot be used; `singsong.schemas.errors` has the errors."""
 
     UNREADABLE = "unreadable"
     EMPTY = "empty"
@@ -44,7 +44,9 @@ class FailureReason(StrEnum):
     NON_FINITE = "non_finite"
     OUT_OF_RANGE = "out_of_range"
     UNWRITABLE = "unwritable"
-    SUM_MISMATCH = "sum_mismatch"
+    BAD_SEPARATION = "bad_separation"
+    SUM_MISMATCH = "sum_mismatch"  # in datasets of schema version 1 only
+    CRASHED = "crashed"
 
 
 class Stage(StrEnum):

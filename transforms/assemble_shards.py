@@ -10,38 +10,28 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from singsong import storage
-from singsong.dataset.commit import commit_dataset
+from singsong.dataset.commit import CommitConfig, commit_dataset
 from singsong.dataset.manifest import Manifest, ShardEntry
-from singsong.dataset.parts import PartDecisions, decide
+from singsong.dataset.parts import MissingCodesError, PartDecisions, decide
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.schemas.elements import DeadLetter, PartRef, TrackSummary
 from singsong.schemas.names import shard_of, split_of
 from singsong.schemas.outcomes import Stage, TrackStatus
 from singsong.schemas.recipe import DatasetRecipe
-from singsong.schemas.records import Geometry, record_fields
+from singsong.schemas.records import record_fields
 
 DEAD_LETTERS = "dead_letters"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AssembleConfig:
+class AssembleConfig(CommitConfig):
     """What to assemble, and where.
 
     Attributes:
-        recipe: How parts become a dataset.
-        weights: Hex digest of each model's weights, by role.
-        geometry: Shapes of the codes.
         parts: Folder or URL of the parts.
-        dataset: Folder or URL of the dataset.
-        origin: Where models and parts were found; see `Manifest`.
     """
 
-    recipe: DatasetRecipe
-    weights: tuple[tuple[str, str], ...]
-    geometry: Geometry
     parts: str
-    dataset: str
-    origin: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +47,20 @@ def select_clips(part: PartRef, config: AssembleConfig) -> tuple[SelectedTrack, 
 
     Raises:
         MissingCodesError: The filter keeps a clip that was not encoded.
+        BrokenPartError: The part is damaged.
         OSError: The part cannot be read.
     """
+    url = storage.join(config.parts, part.path)
     decisions = decide(
-        storage.join(config.parts, part.path),
+        url,
         dataset_filter=config.recipe.dataset_filter,
         separated=config.recipe.encode.separator is not None,
     )
+    if decisions.without_codes:
+        raise MissingCodesError(
+            f"{url} has no codes for {len(decisions.without_codes)} clips that the filter keeps: "
+            "did a job with another filter write it just now? Run the same command again"
+        )
     return SelectedTrack(summary=_summary(part, decisions, config.recipe), kept=decisions.kept), [
         DeadLetter(
             uri=part.track.uri,
@@ -89,6 +86,7 @@ def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> 
         split=split_of(facts.audio_sha256, recipe.splits),
         seconds=facts.seconds,
         tail_seconds=facts.tail_seconds,
+        made_with=facts.made_with,
         kept_clips=len(decisions.kept),
         dropped_clips=decisions.dropped,
         failed_clips=tuple(sorted(failed.items())),
@@ -96,8 +94,13 @@ def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> 
 
 
 def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
-    """Returns tracks with the same audio: the elected one, then the others as duplicates."""
-    chosen, *others = sorted(tracks, key=lambda track: (track.summary.track_id, track.summary.uri))
+    """Returns tracks with the same audio: the elected one, then the others as duplicates.
+
+    The one with the most usable clips is elected, so that none is lost to a copy that failed.
+    """
+    chosen, *others = sorted(
+        tracks, key=lambda track: (-len(track.kept), track.summary.track_id, track.summary.uri)
+    )
     return [chosen] + [
         SelectedTrack(
             summary=TrackSummary(
@@ -238,31 +241,25 @@ class WriteShards(beam.PTransform):
 
 def finish(
     _: None,
+    *,
     tracks: Sequence[TrackSummary],
     letters: Sequence[DeadLetter],
     shards: Sequence[ShardEntry],
     listed: int,
+    skipped: int,
     config: AssembleConfig,
 ) -> Manifest:
     """Checks that everything is accounted for and commits the manifest. See `commit_dataset`."""
     return commit_dataset(
-        dataset=config.dataset,
-        recipe=config.recipe,
-        weights=dict(config.weights),
-        geometry=config.geometry,
-        tracks=tracks,
-        letters=letters,
-        shards=shards,
-        listed=listed,
-        origin=dict(config.origin),
+        config, tracks=tracks, letters=letters, shards=shards, listed=listed, skipped=skipped
     )
 
 
 class AssembleShards(beam.PTransform):
     """Turns parts, duplicates and dead letters into a committed dataset.
 
-    Takes a dict of the collections "parts", "duplicates", "dead_letters" and "listed"; returns the
-    `Manifest`, of which there is one.
+    Takes a dict of the collections "parts", "duplicates", "dead_letters", "listed" and "skipped";
+    returns the `Manifest`, of which there is one.
     """
 
     def __init__(self, config: AssembleConfig) -> None:
@@ -291,6 +288,7 @@ class AssembleShards(beam.PTransform):
                 letters=beam.pvalue.AsList(letters),
                 shards=beam.pvalue.AsList(shards),
                 listed=beam.pvalue.AsSingleton(inputs["listed"]),
+                skipped=beam.pvalue.AsSingleton(inputs["skipped"]),
                 config=self._config,
             )
         )

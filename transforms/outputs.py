@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+FILES = "files"
 TRACKS = "tracks"
 PARTS = "parts"
 SOUNDS = "sounds"
@@ -9,3 +10,4 @@ FRAMES = "frames"
 DUPLICATES = "duplicates"
 DEAD_LETTERS = "dead_letters"
 LISTED = "listed"
+SKIPPED = "skipped"
