@@ -8,6 +8,9 @@ import numpy as np
 
 from singsong.schemas.arrays import FloatArray
 
+VERSION = 1
+"""Version of this step's arithmetic, part of the name of every part: raised when results change."""
+
 
 class ClipCutter:
     """Cuts blocks into non-overlapping clips and counts the samples left over.

@@ -1,38 +1,53 @@
 """Decodes music files of any format to mono blocks at one sample rate.
 
-libsndfile reads wav, flac, ogg, opus, mp3 and aiff in this process, a block at a time. pydub and
-ffmpeg read the other formats (m4a, aac, wma, webm, ...), and files that libsndfile would read only
-in part, in a separate process that can be killed. The content determines the format, never the file
-name. The decoded samples determine the length, never a header. A file that ends before its headers
-say, or about which its decoder complains, is refused, so that no partly decoded file is accepted.
+The content determines the format, never the file name, and the decoded samples determine the
+length, never a header. libsndfile decodes mp3, Ogg Vorbis and Opus, ffmpeg everything else, each in
+a separate process with limits, whose samples are streamed in constant memory. Of several audio
+streams, the first that is marked default is decoded, or else the first.
+
+What a file consists of:
+
+- Files that were joined, and chained Ogg files, are decoded in turn, each at its level.
+- A file that is cut short, or that states more than it holds, is decoded as far as it goes, and a
+  warning is logged, in every format: in some, such a file cannot be told from a whole one.
+- A file of which a part before the end cannot be decoded is refused as corrupt: what follows would
+  be at the wrong time. Complaints about covers, tags, chapters and other streams do not count.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
+import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from singsong import storage
-from singsong.audio.decode_framing import scan_ogg
-from singsong.audio.decode_libsndfile import NotForLibsndfileError, open_with_libsndfile
-from singsong.audio.decode_process import open_with_ffmpeg
-from singsong.audio.decode_source import DecodeLimits, Source, average_channels
-from singsong.audio.resample import resample_blocks
+from singsong.audio.decode_bitstream import BitstreamCheck
+from singsong.audio.decode_parts import read_parts
+from singsong.audio.decode_source import DecodeLimits, Part, ReadOptions
+from singsong.audio.downmix import mix_to_mono, mono_weights
+from singsong.audio.resample import resample, resample_blocks
 from singsong.schemas.errors import (
-    CorruptAudioError,
     EmptyFileError,
     NotAudioError,
+    TooLongError,
     UnreadableFileError,
 )
 
-__all__ = ["DEFAULT_LIMITS", "DecodeLimits", "read_channels", "stream_mono"]
+__all__ = ["DEFAULT_LIMITS", "VERSION", "DecodeLimits", "read_channels", "stream_mono"]
 
+# The version of this step's arithmetic, part of the name of every part; raised whenever decoded
+# samples change.
+VERSION = 2
 DEFAULT_LIMITS = DecodeLimits()
+_LOGGER = logging.getLogger(__name__)
 
 
 def stream_mono(
@@ -42,15 +57,16 @@ def stream_mono(
     limits: DecodeLimits = DEFAULT_LIMITS,
     block_frames: int = 1 << 16,
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Returns the mean of the channels of a file at one sample rate, block by block.
+    """Returns the mono mix of a file at one sample rate, block by block.
 
+    Mono and stereo give the mean of their channels; more channels are mixed as in `mono_weights`.
     An error can follow any number of blocks and makes all of them invalid. NaN and infinite samples
-    are kept; the resampler spreads them over less than 0.1 s. ffmpeg decodes to 16 bits.
+    are kept; the resampler spreads them over less than 0.1 s.
 
     Args:
         path: A local file; a name that is not UTF-8 has surrogate escapes, as from `os.fsdecode`.
         rate_hz: Sample rate of the result.
-        limits: Time and memory limits of the decoder.
+        limits: Time, memory and length limits.
         block_frames: Maximum number of frames to decode at once; does not affect the samples.
 
     Returns:
@@ -61,7 +77,10 @@ def stream_mono(
         UnreadableFileError: The file does not exist or cannot be opened.
         EmptyFileError: The file has no bytes or no samples.
         NotAudioError: The path is not a file, or no decoder recognises its content.
-        CorruptAudioError: A decoder complains or stops early, or the sample rate is implausible.
+        EncryptedError: The audio is encrypted.
+        BitstreamError: The samples are DTS or AC-3 data, not sound.
+        CorruptAudioError: A part of the audio cannot be decoded, or the sample rate is implausible.
+        TooLongError: The file decodes to more than `limits.max_track_hours`.
         DecodeTimeoutError: The decoder takes too long.
         DecodeMemoryError: The decoder needs too much memory.
 
@@ -82,9 +101,11 @@ def read_channels(
 ) -> tuple[npt.NDArray[np.float32], int]:
     """Returns the whole audio of a file with all its channels, and its sample rate.
 
+    Files that were joined get the channels and the rate of the first.
+
     Args:
         path: As in `stream_mono`.
-        limits: Time and memory limits of the decoder.
+        limits: As in `stream_mono`.
         block_frames: Maximum number of frames to decode at once.
 
     Returns:
@@ -93,62 +114,99 @@ def read_channels(
     Raises:
         ClipError: As `stream_mono`.
     """
-    with _source(path, limits, block_frames) as source:
-        blocks = [frames.T.copy() for frames in source.blocks]
-    if not blocks:
+    found: list[npt.NDArray[np.float32]] = []
+    rate_hz = 0
+    with _parts(path, limits, block_frames) as parts:
+        for part in parts:
+            blocks = [frames.T.copy() for frames in part.blocks]
+            if not blocks:
+                continue
+            rate_hz = rate_hz or part.rate_hz
+            audio = resample(np.concatenate(blocks, axis=1), from_hz=part.rate_hz, to_hz=rate_hz)
+            found.append(_like(audio, found[0]) if found else audio)
+    if not found:
         raise EmptyFileError("the file decodes to no samples")
-    return np.concatenate(blocks, axis=1), source.rate_hz
+    return np.concatenate(found, axis=1), rate_hz
+
+
+def _like(
+    audio: npt.NDArray[np.float32], first: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    if len(audio) == len(first):
+        return audio
+    return np.repeat(audio.mean(axis=0, keepdims=True), len(first), axis=0)
 
 
 def _stream(
     path: str, rate_hz: int, limits: DecodeLimits, block_frames: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     any_samples = False
-    with _source(path, limits, block_frames) as source:
-        mono = map(average_channels, source.blocks)
-        for block in resample_blocks(mono, from_hz=source.rate_hz, to_hz=rate_hz):
-            any_samples = True
-            yield block
+    with _parts(path, limits, block_frames) as parts:
+        for from_hz, alike in itertools.groupby(parts, key=lambda part: part.rate_hz):
+            mono = (block for part in alike for block in _mono(part))
+            for block in resample_blocks(mono, from_hz=from_hz, to_hz=rate_hz):
+                any_samples = True
+                yield block
     if not any_samples:
         raise EmptyFileError("the file decodes to no samples")
 
 
+def _mono(part: Part) -> Iterator[npt.NDArray[np.float32]]:
+    weights: tuple[float, ...] = ()
+    for frames in part.blocks:
+        weights = weights or mono_weights(frames.shape[1], part.channel_mask)
+        yield mix_to_mono(frames, weights)
+
+
 @contextlib.contextmanager
-def _source(path: str, limits: DecodeLimits, block_frames: int) -> Iterator[Source]:
-    with contextlib.ExitStack() as stack:
-        fd = _open_file(path)
-        stack.callback(os.close, fd)
-        yield _open_source(stack, fd, limits, block_frames)
-
-
-def _open_source(
-    stack: contextlib.ExitStack, fd: int, limits: DecodeLimits, block_frames: int
-) -> Source:
-    complaint = None
-    if not _has_several_streams(fd):
-        try:
-            return stack.enter_context(
-                open_with_libsndfile(fd, limits=limits, block_frames=block_frames)
+def _parts(path: str, limits: DecodeLimits, block_frames: int) -> Iterator[Iterator[Part]]:
+    """Yields the parts of a file, whose samples are counted and looked at."""
+    fd = _open_file(path)
+    try:
+        with contextlib.closing(
+            read_parts(
+                fd,
+                ReadOptions(limits=limits, block_frames=block_frames, on_cut=_cut_reporter(path)),
             )
-        except NotForLibsndfileError as error:
-            complaint = error.complaint
-    return stack.enter_context(
-        open_with_ffmpeg(fd, limits=limits, block_frames=block_frames, complaint=complaint)
-    )
+        ) as parts:
+            yield _watched(parts, limits)
+    finally:
+        os.close(fd)
 
 
-def _has_several_streams(fd: int) -> bool:
-    """Returns whether this is chained or multiplexed Ogg, where libsndfile reads only one stream.
+def _watched(parts: Iterator[Part], limits: DecodeLimits) -> Iterator[Part]:
+    seconds = 0.0
 
-    Raises:
-        CorruptAudioError: An Ogg file ends inside a page, which the decoders do not report.
-    """
-    if os.pread(fd, 4, 0) != b"OggS":
-        return False
-    layout = scan_ogg(fd)
-    if layout.truncated:
-        raise CorruptAudioError("the Ogg file ends inside a page")
-    return layout.streams != 1
+    def watch(part: Part) -> Iterator[npt.NDArray[np.float32]]:
+        nonlocal seconds
+        check = BitstreamCheck(part.rate_hz) if part.lossless else None
+        for frames in part.blocks:
+            seconds += len(frames) / part.rate_hz
+            if seconds > limits.max_track_hours * 3600:
+                raise TooLongError(
+                    f"the file decodes to more than {limits.max_track_hours:g} hours: raise "
+                    "--max-track-hours if it is music"
+                )
+            if check is not None:
+                check.look(frames)
+            yield frames
+        if check is not None:
+            check.finish()
+
+    for part in parts:
+        yield replace(part, blocks=watch(part))
+
+
+def _cut_reporter(path: str) -> Callable[[], None]:
+    """Returns what logs, once, that a file is cut short."""
+
+    @functools.cache
+    def report() -> None:
+        _LOGGER.warning(
+            "%r is cut short or states too much: it was decoded as far as it goes", path
+        )
+
+    return report
 
 
 def _open_file(path: str) -> int:

@@ -1,230 +1,144 @@
-"""The program that decodes one file with pydub and ffmpeg, within time and memory limits.
+"""The program that decodes one stream with libsndfile, whose faults end only this program.
 
-`singsong.audio.decode_process` starts it as `python -m singsong.audio.decode_child SETTINGS`, with
-the file as standard input and its own process group. It writes one line of JSON to standard output:
-either `reason` and `message`, or `rate_hz`, `channels` and `frames` followed by the samples as
-interleaved little-endian int16.
+`singsong.audio.decode_libsndfile` starts it by its path, with the file as standard input and its
+settings, in JSON, as the only argument. It writes one line of JSON to standard output and then the
+samples as interleaved float32 in this machine's byte order. An error is one line of JSON on
+standard error, among the warnings that libsndfile and mpg123 print there.
 
-It starts once per file, so it imports nothing heavy.
+It starts for every such file, so it imports nothing that is slow to import: it calls libsndfile
+through ctypes, and finds no module of singsong.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
-import logging
-import math
 import os
-import re
-import resource
-import shlex
-import signal
 import sys
-import tempfile
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from singsong.schemas.errors import (
-    ClipError,
-    CorruptAudioError,
-    DecodeMemoryError,
-    DecodeTimeoutError,
-    EmptyFileError,
-    NotAudioError,
-)
+ERROR_MARK = "singsong-error "
+_READ = 0x10
+_BLOCK_VALUES = 1 << 16
 
-if TYPE_CHECKING:
-    from pydub import AudioSegment
 
-# Containers that hold audio in a single file. Not in the list: images, and playlists and scripts
-# (hls, concat, dash, sdp, ...), which would make ffmpeg open other files.
-CONTAINERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,gsm,iff,loas,matroska,mlp,mov,"
-    "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tak,truehd,tta,voc,w64,wav,wtv,"
-    "wv,xwma"
-)
-# -xerror: otherwise ffmpeg skips damaged parts and exits with 0.
-# -threads 1: the runner already uses all cores, and each thread costs address space.
-OPTIONS = (
-    *("-nostdin", "-hide_banner", "-loglevel", "error", "-xerror", "-threads", "1"),
-    *("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-vn", "-sn", "-dn"),
-)
-# pydub reads the length of a wav from its header, a 32-bit number.
-MAX_WAV_BYTES = 2**32 - 1
+class _Info(ctypes.Structure):
+    """SF_INFO of libsndfile."""
 
-_PREFIX = re.compile(r"^(\[[^]]* @ 0x[0-9a-f]+\] *)+")
-_UNINFORMATIVE = re.compile(
-    r"Error opening (in|out)put|Error (submitting|processing) packet|Task finished|Terminating "
-    r"thread|Conversion failed|Last message repeated|Nothing was written|Error muxing|"
-    r"Failed to find two consecutive MPEG|Not detecting m3u8"
-)
-_OUT_OF_MEMORY = re.compile(r"Cannot allocate memory|pthread_create\(\) failed")
-_DISK_FULL = re.compile(r"No space left on device")
-_NO_AUDIO = re.compile(r"does not contain any stream")
-_NOT_OPENED = re.compile(r"Error opening input")
-_NOT_WHITELISTED = re.compile(r"Format not on whitelist")
-_MAX_MESSAGE = 200
+    _fields_ = [
+        ("frames", ctypes.c_int64),
+        ("samplerate", ctypes.c_int),
+        ("channels", ctypes.c_int),
+        ("format", ctypes.c_int),
+        ("sections", ctypes.c_int),
+        ("seekable", ctypes.c_int),
+    ]
+
+
+_LENGTH = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_SEEK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p)
+_TRANSFER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+
+
+class _VirtualFile(ctypes.Structure):
+    """SF_VIRTUAL_IO of libsndfile."""
+
+    _fields_ = [
+        ("length", _LENGTH),
+        ("seek", _SEEK),
+        ("read", _TRANSFER),
+        ("write", _TRANSFER),
+        ("tell", _LENGTH),
+    ]
+
+
+class _Range:
+    """Bytes of standard input from `start` up to `end`, with `head` before them.
+
+    Args:
+        patches: Bytes that are read instead of the file's, and their offsets from `start`.
+    """
+
+    def __init__(self, start: int, end: int, head: bytes, patches: list[tuple[int, bytes]]) -> None:
+        self._start, self._head, self._patches = start, head, patches
+        self._at = 0
+        self.size = end - start + len(head)
+        # ctypes needs the functions to stay alive as long as libsndfile has them.
+        self.functions = _VirtualFile(
+            _LENGTH(lambda _: self.size),
+            _SEEK(self._seek),
+            _TRANSFER(self._read),
+            _TRANSFER(lambda *_: 0),
+            _LENGTH(lambda _: self._at),
+        )
+
+    def _seek(self, offset: int, whence: int, _: Any) -> int:
+        base = (0, self._at, self.size)[whence]
+        self._at = min(max(base + offset, 0), self.size)
+        return self._at
+
+    def _read(self, target: int, count: int, _: Any) -> int:
+        data = self._bytes(max(0, min(count, self.size - self._at)))
+        ctypes.memmove(target, data, len(data))
+        self._at += len(data)
+        return len(data)
+
+    def _bytes(self, count: int) -> bytes:
+        if self._at < len(self._head):
+            return self._head[self._at : self._at + count]
+        offset = self._at - len(self._head)
+        data = bytearray(os.pread(0, count, self._start + offset))
+        for at, new in self._patches:
+            begin, end = max(at, offset), min(at + len(new), offset + len(data))
+            if begin < end:
+                data[begin - offset : end - offset] = new[begin - at : end - at]
+        return bytes(data)
 
 
 def main() -> None:
-    """Decodes standard input to standard output; `SETTINGS` is the only argument, in JSON."""
+    """Decodes standard input to standard output."""
     settings = json.loads(sys.argv[1])
-    # SIGTERM ends ffmpeg; this program outlives it, so that no zombie process is left.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    _set_limits(settings["memory_bytes"], settings["timeout_s"])
-    try:
-        segment = _decode(settings).set_sample_width(2)
-    except ClipError as error:
-        _report({"reason": error.reason, "message": str(error)})
-    except MemoryError:
-        message = "the decoded audio is too large to hold"
-        _report({"reason": DecodeMemoryError.reason, "message": message})
-    else:
-        frames = len(segment.raw_data) // segment.frame_width
-        _report({"rate_hz": segment.frame_rate, "channels": segment.channels, "frames": frames})
-        _write(segment.raw_data)
+    library = ctypes.CDLL(settings["library"])
+    library.sf_open_virtual.restype = ctypes.c_void_p
+    library.sf_strerror.restype = ctypes.c_char_p
+    library.sf_strerror.argtypes = [ctypes.c_void_p]
+    library.sf_error.argtypes = [ctypes.c_void_p]
+    library.sf_readf_float.restype = ctypes.c_int64
+    library.sf_readf_float.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    _, handle, info = _open(library, settings)
+    header = {"rate_hz": info.samplerate, "channels": info.channels, "frames": info.frames}
+    _write(json.dumps(header).encode() + b"\n")
+    block = _BLOCK_VALUES // info.channels
+    buffer = (ctypes.c_float * (block * info.channels))()
+    while (got := library.sf_readf_float(handle, buffer, block)) > 0:
+        _write(memoryview(buffer).cast("B")[: got * info.channels * 4])
+    if library.sf_error(handle):
+        _fail(library.sf_strerror(handle))
 
 
-def failure_of(
-    returncode: int, stderr: list[str], *, folder: str, complaint: str | None = None
-) -> ClipError | OSError | None:
-    """Returns the error of a file, given the exit status and the messages of ffmpeg.
-
-    Args:
-        returncode: Exit status; negative if a signal ended ffmpeg.
-        stderr: The lines of its standard error, at log level "error".
-        folder: Folder of the temporary files, which is removed from the message.
-        complaint: The message of another decoder that recognises the format, if there is one.
-
-    Returns:
-        None if there is no error; an `OSError` if the disk is full, which is not the file's fault.
-        A complaint of ffmpeg counts even if it exits with 0, as it does for a webm or an Ogg file
-        with a part missing.
-
-    >>> failure_of(183, ["[in#0 @ 0x5f] moov atom not found", "Conversion failed!"], folder="/tmp")
-    CorruptAudioError('ffmpeg: moov atom not found')
-    >>> failure_of(0, [], folder="/tmp") is None
-    True
-    """
-    text = "\n".join(stderr)
-    last = _last_complaint(stderr, folder)
-    return _ended_early(returncode, text) or _complained(returncode, text, last, complaint)
-
-
-def _ended_early(returncode: int, text: str) -> ClipError | OSError | None:
-    if -returncode == signal.SIGXCPU:
-        return DecodeTimeoutError("ffmpeg used up its processor time")
-    if -returncode in (signal.SIGXFSZ, signal.SIGKILL) or _OUT_OF_MEMORY.search(text):
-        return DecodeMemoryError("ffmpeg needs more memory, or writes more audio, than it may")
-    if _DISK_FULL.search(text):
-        return OSError("the disk of the temporary files is full")
-    if returncode < 0:
-        return CorruptAudioError(f"ffmpeg crashed with signal {-returncode}")
-    return None
-
-
-def _complained(
-    returncode: int, text: str, last: str | None, complaint: str | None
-) -> ClipError | None:
-    if _NOT_WHITELISTED.search(text):
-        return NotAudioError("the content is of a kind that holds no audio")
-    if _NO_AUDIO.search(text):
-        return NotAudioError("the file has no audio stream")
-    if last is not None:
-        return CorruptAudioError("; ".join(filter(None, (f"ffmpeg: {last}", complaint))))
-    if returncode == 0:
-        return None
-    if complaint is None and _NOT_OPENED.search(text):
-        return NotAudioError("no decoder recognises the content as audio")
-    return CorruptAudioError(complaint or "ffmpeg failed to decode the file")
-
-
-def _last_complaint(stderr: list[str], folder: str) -> str | None:
-    for line in reversed(stderr):
-        text = _PREFIX.sub("", line.strip())
-        if text and not _UNINFORMATIVE.match(text):
-            if folder:
-                text = re.sub(re.escape(folder) + r"/[^\s'\"]*", "the file", text)
-            printable = "".join(c if c.isprintable() else "?" for c in text)
-            return printable[:_MAX_MESSAGE].rstrip(" .")
-    return None
-
-
-def _decode(settings: dict[str, Any]) -> AudioSegment:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydub finds no ffmpeg on the path; it is given one below
-        from pydub import AudioSegment
-        from pydub.exceptions import CouldntDecodeError
-
-    folder = tempfile.tempdir = settings["folder"]
-    AudioSegment.converter = _write_converter(settings["ffmpeg"], folder)
-    stderr = _StderrLines()
-    returncode = 0
-    try:
-        segment = AudioSegment.from_file_using_temporary_files(sys.stdin.buffer)
-    except CouldntDecodeError as error:
-        status = re.search(r"error code: (-?\d+)", str(error))
-        if status is None:
-            raise EmptyFileError("the file decodes to no samples") from None
-        returncode = int(status[1])
-    found = failure_of(returncode, stderr.lines, folder=folder, complaint=settings["complaint"])
-    if found is not None:
-        raise found
-    return segment
-
-
-def _write_converter(ffmpeg: str, folder: str) -> str:
-    """Returns the path of a script that adds `OPTIONS`: pydub takes no options for the input."""
-    path = os.path.join(folder, "ffmpeg")
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as script:
-        script.write(
-            "#!/bin/sh\n"
-            "export MALLOC_ARENA_MAX=1\n"  # an arena per thread would use up the address space
-            f'exec {shlex.join([ffmpeg, *OPTIONS])} "$@"\n'
+def _open(library: ctypes.CDLL, settings: dict[str, Any]) -> tuple[_Range, int, _Info]:
+    """Opens the file, with the given tag before it if libsndfile believes it to be shorter."""
+    tag = bytes.fromhex(settings["tag"])
+    for head in (b"", tag):
+        patches = [(int(at), bytes.fromhex(new)) for at, new in settings["patches"].items()]
+        source = _Range(settings["start"], settings["end"], head, patches)
+        info = _Info()
+        handle = library.sf_open_virtual(
+            ctypes.byref(source.functions), _READ, ctypes.byref(info), None
         )
-    os.chmod(path, 0o700)
-    return path
+        if not handle:
+            _fail(library.sf_strerror(None))
+        if info.frames >= settings["samples"] or not tag:
+            break
+    return source, handle, info
 
 
-class _StderrLines(logging.Handler):
-    """Collects ffmpeg's standard error from pydub's log, which holds it after a success too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        logger = logging.getLogger("pydub.converter")
-        logger.setLevel(logging.DEBUG)
-        logger.propagate = False
-        logger.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and record.args and isinstance(record.args[0], bytes):
-            self.lines.append(record.args[0].decode("utf-8", "replace"))
+def _fail(message: bytes) -> None:
+    print(f"\n{ERROR_MARK}{json.dumps(message.decode('utf-8', 'replace'))}", file=sys.stderr)
+    sys.exit(1)
 
 
-def _set_limits(memory_bytes: int, timeout_s: float) -> None:
-    """Sets the resource limits of this program and of the ffmpeg it starts.
-
-    The parent process enforces the timeout; the CPU limit applies if the parent is gone.
-    """
-    limits = {
-        resource.RLIMIT_AS: memory_bytes,
-        resource.RLIMIT_FSIZE: min(memory_bytes, MAX_WAV_BYTES),
-        resource.RLIMIT_CPU: math.ceil(timeout_s) + 1,
-        resource.RLIMIT_CORE: 0,
-    }
-    if sys.platform == "darwin":
-        del limits[resource.RLIMIT_AS]  # macOS refuses to set it
-    for kind, limit in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (soft, hard))
-
-
-def _report(report: dict[str, Any]) -> None:
-    _write(json.dumps(report).encode() + b"\n")
-
-
-def _write(data: bytes) -> None:
+def _write(data: bytes | memoryview) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(1, left) :]

@@ -1,138 +1,187 @@
-"""Decodes a file with libsndfile in this process, a block at a time."""
+"""Decodes mp3, Ogg Vorbis, Opus and unclosed files with libsndfile, in a separate process."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
+import functools
+import json
 import os
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 
-from singsong.audio.decode_framing import scan_mpeg
+from singsong.audio import decode_child
+from singsong.audio.decode_mpeg import MpegPart
+from singsong.audio.decode_mpeg_frame import length_tag, stated_frames_at
+from singsong.audio.decode_process import DecoderProcess
 from singsong.audio.decode_source import (
-    DecodeLimits,
-    Source,
+    ByteRange,
+    Part,
+    ReadOptions,
     check_rate,
     frames_per_block,
 )
-from singsong.schemas.errors import CorruptAudioError, DecodeTimeoutError
+from singsong.schemas.errors import CorruptAudioError
 
-# libsndfile detects its other formats by few bytes, or they hold no music (Matlab, HTK, samplers).
-_FORMATS = frozenset({"AIFF", "AU", "CAF", "FLAC", "MP3", "OGG", "RF64", "W64", "WAV", "WAVEX"})
-_UNKNOWN_FRAMES = 1 << 62
-# "Format not recognised", and the error for two bytes that look like MPEG but begin no frame.
-_UNRECOGNISED_CODES = frozenset({1, 7})
-# An encoder pads at most 4095 samples at each end, and the tag frame holds no audio.
+# An encoder pads at most 4095 samples at each end, and decoders differ in how they begin.
 _MPEG_SLACK_SAMPLES = 9 * 1152
-
-
-class NotForLibsndfileError(Exception):
-    """libsndfile cannot read the file completely.
-
-    Attributes:
-        complaint: Its error message if it recognises the format, else None.
-    """
-
-    def __init__(self, complaint: str | None = None) -> None:
-        super().__init__(complaint)
-        self.complaint = complaint
+_UNKNOWN_FRAMES = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ExpectedLength:
-    """The number of frames a file should yield, and the tolerated shortfall."""
+class _Settings:
+    """What the program is told.
 
-    frames: int
-    slack: int
-
-    def check(self, done: int) -> None:
-        if self.frames < _UNKNOWN_FRAMES and done < self.frames - self.slack:
-            raise CorruptAudioError(
-                f"the file states {self.frames} samples a channel and yields {done}"
-            )
-
-
-class _SequentialFile(sf.SoundFile):
-    """A file that is never seeked: soundfile otherwise seeks to its position after each block.
-
-    Seeking is slow for flac and inexact for mp3 and ogg.
+    Attributes:
+        where: The bytes that libsndfile sees.
+        samples: It is shown `tag` before them if it believes in fewer samples than this.
+        tag: An MPEG frame that states how many frames follow.
+        patches: What it is shown instead of the file's bytes, by the offset from the start.
     """
 
-    def seekable(self) -> bool:
-        return False
+    where: ByteRange
+    samples: int = 0
+    tag: bytes = b""
+    patches: Mapping[int, bytes] = field(default_factory=dict)
 
-
-@contextlib.contextmanager
-def open_with_libsndfile(fd: int, *, limits: DecodeLimits, block_frames: int) -> Iterator[Source]:
-    """Opens a file with libsndfile, which sees only its content, not its name.
-
-    Args:
-        fd: An open regular file; its position is moved.
-        limits: `timeout_s` is checked between blocks.
-        block_frames: Maximum number of frames to decode at once.
-
-    Yields:
-        The open file; reading its blocks may also raise `DecodeTimeoutError`.
-
-    Raises:
-        NotForLibsndfileError: Another decoder must read the file.
-        CorruptAudioError: The sample rate is implausible, or the file is damaged.
-    """
-    os.lseek(fd, 0, os.SEEK_SET)
-    try:
-        file = _SequentialFile(fd, closefd=False)
-    except sf.LibsndfileError as error:
-        known = error.code not in _UNRECOGNISED_CODES
-        raise NotForLibsndfileError(f"libsndfile: {_text(error)}" if known else None) from None
-    with file:
-        if file.format not in _FORMATS:
-            raise NotForLibsndfileError
-        expected = _expected_length(fd, file)
-        yield Source(
-            rate_hz=check_rate(file.samplerate),
-            blocks=_blocks(file, expected, limits.timeout_s, block_frames),
+    def as_json(self) -> str:
+        return json.dumps(
+            {
+                "library": _library(),
+                "start": self.where.start,
+                "end": self.where.end,
+                "samples": self.samples,
+                "tag": self.tag.hex(),
+                "patches": {at: new.hex() for at, new in self.patches.items()},
+            }
         )
 
 
-def _expected_length(fd: int, file: _SequentialFile) -> _ExpectedLength:
-    if not file.subtype.startswith("MPEG"):
-        return _ExpectedLength(frames=file.frames, slack=0)
-    # libsndfile estimates the length from the first frame, and does not read beyond that.
-    stream = scan_mpeg(fd)
-    slack = _MPEG_SLACK_SAMPLES if stream.tagged else 0
-    if file.format != "MP3" or stream.resumes or file.frames < stream.samples - slack:
-        raise NotForLibsndfileError
-    return _ExpectedLength(frames=min(file.frames, stream.samples), slack=_MPEG_SLACK_SAMPLES)
+@contextlib.contextmanager
+def open_mpeg(fd: int, part: MpegPart, options: ReadOptions) -> Iterator[Part]:
+    """Opens one part of an MPEG audio file, of which libsndfile sees only the frames.
+
+    Where libsndfile believes the part to be shorter than its frames are, it is shown a tag that
+    states their number.
+
+    Args:
+        fd: An open regular file; its position is moved.
+        part: As `scan_mpeg` found it.
+        options: How to read it.
+
+    Yields:
+        The open part; reading its blocks may raise the errors below too.
+
+    Raises:
+        ClipError: As `singsong.audio.decode.stream_mono`.
+    """
+    header = os.pread(fd, 48, part.where.start)
+    stated_at = stated_frames_at(header) if part.tagged else None
+    patches = {}
+    if stated_at is not None:
+        stated = int.from_bytes(header[stated_at : stated_at + 4], "big")
+        patches[stated_at] = max(stated, part.frames).to_bytes(4, "big")
+    tag = length_tag(part.head, part.frames) if not part.tagged else None
+    settings = _Settings(
+        where=part.where,
+        samples=part.samples,
+        tag=tag or b"",
+        patches=patches,
+    )
+    with _open(fd, settings, options, least=part.samples - _MPEG_SLACK_SAMPLES) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def open_with_libsndfile(
+    fd: int, where: ByteRange, options: ReadOptions, *, patches: Mapping[int, bytes] | None = None
+) -> Iterator[Part]:
+    """Opens what libsndfile reads to its end by itself. As `open_mpeg`.
+
+    Args:
+        fd: An open regular file; its position is moved.
+        where: Which of its bytes libsndfile sees.
+        options: How to read it.
+        patches: What it is shown instead of the file's bytes, by the offset from the start.
+    """
+    settings = _Settings(where=where, patches=patches or {})
+    with _open(fd, settings, options, least=None) as opened:
+        yield replace(opened, lossless=patches is not None)
+
+
+@contextlib.contextmanager
+def _open(
+    fd: int, settings: _Settings, options: ReadOptions, *, least: int | None
+) -> Iterator[Part]:
+    # -I -S: the program needs no package, and starts faster without looking for any.
+    command = [sys.executable, "-I", "-S", decode_child.__file__]
+    command.append(settings.as_json())
+    with DecoderProcess(command, fd=fd, limits=options.limits, name="libsndfile") as process:
+        line = process.read_line()
+        if not line:
+            _check_end(process, 0)
+            raise CorruptAudioError("libsndfile ended without a word")
+        header = json.loads(line)
+        yield Part(
+            rate_hz=check_rate(header["rate_hz"]),
+            channel_mask=0,
+            lossless=False,
+            blocks=_blocks(process, header, options.block_frames, least),
+        )
 
 
 def _blocks(
-    file: _SequentialFile, expected: _ExpectedLength, timeout_s: float, block_frames: int
+    process: DecoderProcess, header: dict[str, int], block_frames: int, least: int | None
 ) -> Iterator[npt.NDArray[np.float32]]:
-    size = frames_per_block(file.channels, block_frames)
-    buffer = np.empty((size, file.channels), np.float32)
-    done, left_s = 0, timeout_s
-    # Never request more frames than stated: flac would take a tag at the end for a broken frame.
-    while done < expected.frames:
-        start = time.monotonic()
-        try:
-            got = file.read(out=buffer[: min(size, expected.frames - done)])
-        except sf.LibsndfileError as error:
-            raise CorruptAudioError(f"libsndfile after {done} samples: {_text(error)}") from None
-        left_s -= time.monotonic() - start
-        if left_s < 0:
-            raise DecodeTimeoutError(f"libsndfile took more than {timeout_s:g} s")
-        if not len(got):
-            break
-        done += len(got)
-        yield got
-    expected.check(done)
+    channels = header["channels"]
+    size = frames_per_block(channels, block_frames) * channels * 4
+    done = 0
+    while data := process.read(size):
+        frames = np.frombuffer(data, np.float32).reshape(-1, channels)
+        done += len(frames)
+        yield frames
+        process.allow(done / header["rate_hz"] / 3600)
+    _check_end(process, done)
+    stated = header["frames"] if least is None else least
+    if done < stated < _UNKNOWN_FRAMES:
+        raise CorruptAudioError(f"the file states {stated} samples a channel and yields {done}")
 
 
-def _text(error: sf.LibsndfileError) -> str:
-    text: str = error.error_string
+def _check_end(process: DecoderProcess, done: int) -> None:
+    status, lines = process.finish()
+    if not status:
+        return
+    for line in reversed(lines):
+        if line.startswith(decode_child.ERROR_MARK):
+            text = str(json.loads(line.removeprefix(decode_child.ERROR_MARK)))
+            raise CorruptAudioError(f"libsndfile after {done} samples: {_plain(text)}")
+    last = lines[-1] if lines else "no message"
+    raise RuntimeError(f"the program that runs libsndfile failed with status {status}: {last}")
+
+
+@functools.lru_cache(maxsize=1)
+def _library() -> str:
+    """Returns the path or name of the libsndfile that soundfile brings, or the system's.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    spec = find_spec("_soundfile_data")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for path in sorted(Path(folder).glob("libsndfile*")):
+            return str(path)
+    name = ctypes.util.find_library("sndfile")
+    if name is None:
+        raise RuntimeError("there is no libsndfile: reinstall the package soundfile")
+    return name
+
+
+def _plain(text: str) -> str:
     text = text.removeprefix("Error : ").rstrip(" .").replace(". ", ": ")
     return text[:1].lower() + text[1:]

@@ -1,30 +1,27 @@
-"""Decodes a file with ffmpeg in a separate process, which is killed if it exceeds its limits."""
+"""Runs a decoder as a separate process, which is killed if it exceeds its limits.
+
+The process reads the file as its standard input and writes samples to a pipe. Nothing is written to
+a disk. What it prints to standard error is kept here and never reaches the terminal.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
+import math
 import os
+import resource
 import select
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from typing import IO, Any, NoReturn
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import imageio_ffmpeg
-import numpy as np
-import numpy.typing as npt
 
-from singsong.audio.decode_source import (
-    DecodeLimits,
-    Source,
-    check_rate,
-    frames_per_block,
-)
+from singsong.audio.decode_source import DecodeLimits
 from singsong.schemas.errors import (
     ClipError,
     CorruptAudioError,
@@ -32,74 +29,163 @@ from singsong.schemas.errors import (
     DecodeTimeoutError,
 )
 
-_CHILD = "singsong.audio.decode_child"
-_GRACE_S = 2.0
 _PIPE_BYTES = 1 << 18
-_ERRORS = {error.reason: error for error in ClipError.__subclasses__()}
+_KEPT_LINES = 300
+_MAX_LINE = 1_000
+_GRACE_S = 5.0
 
 
-@contextlib.contextmanager
-def open_with_ffmpeg(
-    fd: int, *, limits: DecodeLimits, block_frames: int, complaint: str | None
-) -> Iterator[Source]:
-    """Decodes a file to int16 with pydub and ffmpeg, and streams the result.
-
-    Leaving the context always ends the processes and removes the temporary files.
+class DecoderProcess:
+    """A running decoder; leaving its context ends and reaps it.
 
     Args:
-        fd: An open regular file; its position is moved.
-        limits: Time and memory limits of the child process.
-        block_frames: Maximum number of frames per block.
-        complaint: The message of another decoder if it recognises the format: a damaged file.
-
-    Yields:
-        The open file; reading its blocks may raise the errors below too.
+        command: The program and its arguments.
+        fd: The file; its position is moved to the start.
+        limits: What the process may use.
+        name: What errors call the decoder.
 
     Raises:
-        NotAudioError: ffmpeg does not recognise the content, or it has no audio.
-        CorruptAudioError: ffmpeg complains or crashes.
-        EmptyFileError: The file decodes to no samples.
-        DecodeTimeoutError: Decoding takes too long.
-        DecodeMemoryError: Decoding needs too much memory.
-        RuntimeError: The child process cannot run: a broken installation or a full disk.
+        OSError: The program cannot be started.
     """
-    if os.fstat(fd).st_size > limits.memory_bytes:
-        raise DecodeMemoryError("the file alone is larger than the memory for decoding it")
-    with (
-        tempfile.TemporaryDirectory(prefix="singsong-", ignore_cleanup_errors=True) as folder,
-        open(os.path.join(folder, "stderr"), "w+b") as stderr,
-    ):
-        process = _start(fd, limits, folder, stderr, complaint)
+
+    def __init__(self, command: Sequence[str], *, fd: int, limits: DecodeLimits, name: str) -> None:
+        os.lseek(fd, 0, os.SEEK_SET)
+        self._process = subprocess.Popen(
+            command,
+            stdin=fd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # An arena per thread would use up the address space.
+            env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._stdout, self._stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
+        self._poll = select.poll()
+        for pipe in (self._stdout, self._stderr):
+            os.set_blocking(pipe, False)
+            self._poll.register(pipe, select.POLLIN)
+        self._open = {self._stdout, self._stderr}
+        self._name = name
+        self._timeout_s = self._allowed_s = self._left_s = limits.timeout_s
+        self._ahead = bytearray()
+        self._lines = _Lines()
+        _limit(self._process.pid, limits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def allow(self, audio_hours: float) -> None:
+        """Extends the time limit to that of so many hours of audio, if they are more than one."""
+        more_s = self._timeout_s * audio_hours - self._allowed_s
+        if more_s > 0:
+            self._left_s += more_s
+            self._allowed_s += more_s
+
+    def read(self, count: int) -> bytes:
+        """Returns `count` bytes of standard output, fewer at its end.
+
+        Raises:
+            DecodeTimeoutError: The decoder takes too long.
+        """
+        while len(self._ahead) < count and self._stdout in self._open:
+            self._wait()
+        data = bytes(self._ahead[:count])
+        del self._ahead[:count]
+        return data
+
+    def read_line(self) -> bytes:
+        """Returns standard output up to a line break, or all of it. Raises as `read`."""
+        while b"\n" not in self._ahead and self._stdout in self._open:
+            self._wait()
+        line, _, rest = bytes(self._ahead).partition(b"\n")
+        self._ahead = bytearray(rest)
+        return line
+
+    def finish(self) -> tuple[int, list[str]]:
+        """Waits for the end; returns the exit status and the lines of standard error.
+
+        Of very many lines, the first and the last are returned.
+
+        Raises:
+            DecodeTimeoutError: The decoder takes too long.
+            DecodeMemoryError: The system killed it.
+            CorruptAudioError: It crashed.
+        """
+        while self._open:
+            self._wait()
         try:
-            pipe = _Pipe(process, stderr, limits.timeout_s)
-            report = pipe.read_report()
-            yield Source(
-                rate_hz=check_rate(report["rate_hz"]),
-                blocks=_blocks(pipe, report["channels"], report["frames"], block_frames),
-            )
-        finally:
-            _stop(process)
+            status = self._process.wait(max(self._left_s, 1))
+        except subprocess.TimeoutExpired:
+            raise self._timeout() from None
+        if status < 0:
+            raise _death(-status, self._name)
+        return status, self._lines.kept()
+
+    def _wait(self) -> None:
+        start = time.monotonic()
+        ready = self._poll.poll(max(self._left_s, 0) * 1000)
+        self._left_s -= time.monotonic() - start
+        if not ready:
+            raise self._timeout()
+        for pipe, _ in ready:
+            data = os.read(pipe, _PIPE_BYTES)
+            if not data:
+                self._poll.unregister(pipe)
+                self._open.remove(pipe)
+            elif pipe == self._stdout:
+                self._ahead += data
+            else:
+                self._lines.add(data)
+
+    def _timeout(self) -> DecodeTimeoutError:
+        return DecodeTimeoutError(
+            f"{self._name} took more than {self._timeout_s:g} s for an hour of audio or less"
+        )
+
+    def _stop(self) -> None:
+        # The process may have ended; on macOS its zombie may not be signalled.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._process.returncode is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE_S)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
-def _start(
-    fd: int, limits: DecodeLimits, folder: str, stderr: IO[bytes], complaint: str | None
-) -> subprocess.Popen[bytes]:
-    os.lseek(fd, 0, os.SEEK_SET)
-    settings = {
-        "complaint": complaint,
-        "ffmpeg": ffmpeg_path(),
-        "folder": folder,
-        "memory_bytes": limits.memory_bytes,
-        "timeout_s": limits.timeout_s,
-    }
-    return subprocess.Popen(
-        # -P: do not import a file in the working directory that has the name of a library.
-        [sys.executable, "-P", "-m", _CHILD, json.dumps(settings)],
-        stdin=fd,
-        stdout=subprocess.PIPE,
-        stderr=stderr,  # a file: a full pipe that nobody reads would block the child
-        start_new_session=True,
-    )
+class _Lines:
+    """The first and the last lines of a text, however long it is."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._last: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._rest = b""
+
+    def add(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        self._rest = rest[:_MAX_LINE]
+        for line in lines:
+            self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
+        text = line[:_MAX_LINE].decode("utf-8", "replace")
+        if len(self._first) < _KEPT_LINES:
+            self._first.append(text)
+        else:
+            self._last.append(text)
+
+    def kept(self) -> list[str]:
+        """Returns them in their order."""
+        if self._rest:
+            self._keep(self._rest)
+            self._rest = b""
+        return [*self._first, *self._last]
 
 
 @functools.lru_cache(maxsize=1)
@@ -115,87 +201,32 @@ def ffmpeg_path() -> str:
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the child and its ffmpeg, first by SIGTERM, so that the child can reap ffmpeg."""
-    if process.returncode is not None:
+def _death(number: int, name: str) -> ClipError:
+    if number == signal.SIGXCPU:
+        return DecodeTimeoutError(f"{name} used up the processor time it may have")
+    if number == signal.SIGKILL:
+        return DecodeMemoryError(f"the system killed {name}, most likely for its memory")
+    return CorruptAudioError(f"{name} crashed with signal {number}")
+
+
+def _limit(pid: int, limits: DecodeLimits) -> None:
+    """Limits a process that just started; only Linux can do that from outside.
+
+    The caller enforces the timeout; the limit of processor time applies if the caller is gone.
+    """
+    if not hasattr(resource, "prlimit"):
         return
-    assert process.stdout is not None
-    process.stdout.close()
-    for kill, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, None)):
-        # Already ended, or (on macOS) only the zombie is left, which is reaped below.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, kill)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
-            return
+    cpu_s = math.ceil(limits.timeout_s * max(1.0, limits.max_track_hours)) + 1
+    for kind, limit in _limits_of(limits.memory_bytes, cpu_s):
+        # The process may have ended already.
+        with contextlib.suppress(ProcessLookupError):
+            hard = resource.prlimit(pid, kind)[1]
+            soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.prlimit(pid, kind, (soft, hard))
 
 
-def _blocks(
-    pipe: _Pipe, channels: int, frames: int, block_frames: int
-) -> Iterator[npt.NDArray[np.float32]]:
-    size = frames_per_block(channels, block_frames)
-    while frames > 0:
-        data = pipe.read(min(size, frames) * channels * 2)
-        frames -= min(size, frames)
-        values = np.frombuffer(data, "<i2").reshape(-1, channels)
-        yield np.divide(values, 32768, dtype=np.float32)
-
-
-class _Pipe:
-    """Reads from the child process within the time limit."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], stderr: IO[bytes], timeout_s: float
-    ) -> None:
-        assert process.stdout is not None
-        self._process = process
-        self._stderr = stderr
-        self._fd = process.stdout.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
-        self._timeout_s = self._left_s = timeout_s
-        self._ahead = bytearray()
-
-    def read_report(self) -> dict[str, Any]:
-        """Returns the report in the first line, or raises the error that it names."""
-        while b"\n" not in self._ahead:
-            self._fill()
-        line, _, rest = bytes(self._ahead).partition(b"\n")
-        self._ahead = bytearray(rest)
-        report: dict[str, Any] = json.loads(line)
-        if "reason" in report:
-            raise _ERRORS[report["reason"]](report["message"])
-        return report
-
-    def read(self, count: int) -> bytes:
-        """Returns exactly `count` bytes."""
-        while len(self._ahead) < count:
-            self._fill()
-        data = bytes(self._ahead[:count])
-        del self._ahead[:count]
-        return data
-
-    def _fill(self) -> None:
-        start = time.monotonic()
-        ready = self._poll.poll(max(self._left_s, 0) * 1000)
-        self._left_s -= time.monotonic() - start
-        if not ready:
-            raise DecodeTimeoutError(f"ffmpeg took more than {self._timeout_s:g} s")
-        data = os.read(self._fd, _PIPE_BYTES)
-        if not data:
-            self._raise_death()
-        self._ahead += data
-
-    def _raise_death(self) -> NoReturn:
-        """Raises the error for a child process that ended early, without a report."""
-        _stop(self._process)
-        status = self._process.returncode
-        if -status == signal.SIGXCPU:
-            raise DecodeTimeoutError("the decoder used up the processor time it may have")
-        if -status == signal.SIGKILL:
-            raise DecodeMemoryError("the system killed the decoder, most likely for its memory")
-        if status < 0:
-            raise CorruptAudioError(f"the decoder crashed with signal {-status}")
-        self._stderr.seek(0)
-        last = self._stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise RuntimeError(f"the decoder program failed with status {status}: {last}")
+def _limits_of(memory_bytes: int, cpu_s: int) -> Iterator[tuple[int, int]]:
+    yield resource.RLIMIT_AS, memory_bytes
+    yield resource.RLIMIT_CPU, cpu_s
+    yield resource.RLIMIT_CORE, 0
+    yield resource.RLIMIT_FSIZE, 0  # it writes no files

@@ -1,8 +1,8 @@
-"""Limits and data structures that both decoders share."""
+"""Limits and data structures that all decoders share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,32 +11,36 @@ import numpy.typing as npt
 from singsong.schemas.errors import CorruptAudioError
 
 MAX_TIMEOUT_S = 86_400
+MAX_HOURS = 10_000
 MIN_MEMORY_BYTES = 512 << 20
 MIN_RATE_HZ = 1_000
-MAX_RATE_HZ = 1_000_000
+MAX_RATE_HZ = 6_000_000  # DSD1024, whose decoder gives a sample for every eight bits
 _BLOCK_VALUES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeLimits:
-    """Time and memory limits for decoding one file.
+    """Time, memory and length limits for decoding one file.
 
     Attributes:
-        timeout_s: Maximum time for the whole file, without the time that the caller spends between
-            two blocks.
-        memory_bytes: Maximum address space of each decoding process, and maximum size of each file
-            it reads or writes. libsndfile streams in this process and needs no limit.
+        timeout_s: Maximum time for each hour of audio, and for a file shorter than that; without
+            the time that the caller spends between two blocks.
+        memory_bytes: Maximum address space of the decoding process. It streams, so that the length
+            of a file does not matter.
+        max_track_hours: A file that decodes to more than this is refused: a few kilobytes can
+            decode to years of silence.
 
     Raises:
-        ValueError: The time is not positive or exceeds a day, or the memory is too small to start
-            ffmpeg.
+        ValueError: The time is not positive or exceeds a day, the memory is too small to start
+            ffmpeg, or the length is not positive or exceeds `MAX_HOURS`.
 
     >>> DecodeLimits(timeout_s=30, memory_bytes=1 << 30).timeout_s
     30
     """
 
     timeout_s: float = 600.0
-    memory_bytes: int = 4 << 30
+    memory_bytes: int = 1 << 30
+    max_track_hours: float = 24.0
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
@@ -47,19 +51,52 @@ class DecodeLimits:
             raise ValueError(
                 f"memory_bytes must be at least {MIN_MEMORY_BYTES}, found {self.memory_bytes}"
             )
+        if not 0 < self.max_track_hours <= MAX_HOURS:
+            raise ValueError(
+                f"max_track_hours must be positive and at most {MAX_HOURS}, "
+                f"found {self.max_track_hours}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A file that is being decoded.
+class ReadOptions:
+    """How a file is read.
+
+    Attributes:
+        limits: What each decoding process may use.
+        block_frames: Maximum number of frames per block.
+        on_cut: Called at the end if the file ends before its audio does.
+    """
+
+    limits: DecodeLimits
+    block_frames: int
+    on_cut: Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One stream of a file that is being decoded; most files hold one, joined files several.
 
     Attributes:
         rate_hz: Samples per second, within `MIN_RATE_HZ` and `MAX_RATE_HZ`.
+        channel_mask: Where the channels belong, as in `singsong.audio.downmix`; 0 if unknown.
+        lossless: Whether the samples are those that were stored, so that data can hide in them.
         blocks: Consecutive float32 [frames, channels], each valid until the next is requested.
+            Reading them raises the errors of `singsong.audio.decode.stream_mono`.
     """
 
     rate_hz: int
+    channel_mask: int
+    lossless: bool
     blocks: Iterator[npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteRange:
+    """Where a part lies in its file: from `start` up to `end`, in bytes."""
+
+    start: int
+    end: int
 
 
 def check_rate(rate_hz: int) -> int:
@@ -92,24 +129,3 @@ def frames_per_block(channels: int, block_frames: int) -> int:
     (65536, 1024)
     """
     return max(1, min(block_frames, _BLOCK_VALUES // channels))
-
-
-def average_channels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Returns the mean over the channels, computed in float64 in the order of the channels.
-
-    Args:
-        frames: float32 [frames, channels], channels >= 1.
-
-    Returns:
-        float32 [frames], a new array. NaN and infinity propagate; opposite infinities give NaN.
-
-    >>> average_channels(np.array([[0.5, 0.25], [1.0, -1.0]], np.float32)).tolist()
-    [0.375, 0.0]
-    """
-    if frames.shape[1] == 1:
-        return frames[:, 0].copy()
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = frames[:, 0].astype(np.float64)
-        for channel in range(1, frames.shape[1]):
-            total += frames[:, channel]
-        return (total / frames.shape[1]).astype(np.float32)

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+VERSION = 1
+"""Version of this step's arithmetic, part of the name of every part: raised when results change."""
+
 QUALITY = "HQ"
 
 

@@ -60,3 +60,19 @@ def flac_bytes(audio: FloatArray, *, sample_rate_hz: int) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, audio.clip(-1, 1).T, sample_rate_hz, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def read_flac_bytes(data: bytes) -> FloatArray:
+    """Returns the audio that `flac_bytes` stored.
+
+    Args:
+        data: A FLAC file.
+
+    Returns:
+        float32 [samples] or [samples, channels], in steps of 2^-15.
+
+    >>> read_flac_bytes(flac_bytes(np.full(160, 0.5, np.float32), sample_rate_hz=16000))[:2]
+    array([0.5, 0.5], dtype=float32)
+    """
+    audio: FloatArray = soundfile.read(io.BytesIO(data), dtype="float32")[0]
+    return audio

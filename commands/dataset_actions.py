@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
 from singsong import storage
-from singsong.dataset.handle import open_dataset
-from singsong.dataset.parts import preview_part
-from singsong.dataset.summary import describe
+from singsong.dataset.compare import compare_datasets, describe_comparison
+from singsong.dataset.handle import Dataset, open_dataset
+from singsong.dataset.parts import decide
+from singsong.dataset.summary import describe, describe_makers
 from singsong.dataset.verify import verify_dataset
 from singsong.dataset.versions import version_names
 from singsong.pipelines.recipe_arguments import thresholds_from
+from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.outcomes import TrackStatus
 from singsong.schemas.text import printable
-
-_BROKEN_EXIT_CODE = 1
 
 
 def show(args: argparse.Namespace) -> int:
@@ -29,7 +30,7 @@ def show(args: argparse.Namespace) -> int:
     dataset = open_dataset(args.dataset, args.version)
     manifest = dataset.manifest
     print(f"dataset {manifest.dataset_digest}")
-    print("\n".join(describe(dataset)))
+    print_all([*describe(dataset), *describe_makers(dataset)])
     for role, digest in sorted(manifest.weights.items()):
         print(printable(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}"))
     for failure in dataset.failures:
@@ -38,24 +39,39 @@ def show(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Checks every file of a dataset, prints each problem and returns the exit code.
+    """Checks every file of a dataset, and compares it with another one if there is one.
+
+    Prints each problem and difference, and returns the exit code.
 
     Raises:
-        DatasetError: There is no dataset.
+        DatasetError: There is no dataset, or the other one is damaged.
     """
     dataset = open_dataset(args.dataset, args.version)
     files = len(dataset.shards) + len(dataset.manifest.tables)
-    with tqdm(total=files, unit="file", desc="verify", disable=None) as bar:
-        problems = list(verify_dataset(dataset, on_file=bar.update))
+    parts = dataset.manifest.counts.tracks.encoded
+    with tqdm(total=files + parts, unit="file", desc="verify", disable=None) as bar:
+        problems = list(verify_dataset(dataset, on_file=bar.update, on_part=bar.update))
     for problem in problems:
         print(printable(problem))
     if problems:
         print(printable(f"{len(problems)} problems in {args.dataset}"))
-        return _BROKEN_EXIT_CODE
+        return ExitCode.FAILED
     rows = sum(shard.rows for shard in dataset.shards)
     digest = dataset.manifest.dataset_digest
     print(f"dataset {digest[:12]} is whole: {files} files, {rows} records")
-    return 0
+    print_all(describe_makers(dataset))
+    return ExitCode.DONE if args.against is None else _compare(dataset, args)
+
+
+def _compare(dataset: Dataset, args: argparse.Namespace) -> int:
+    other = open_dataset(args.against)
+    shards = len(dataset.shards_of()) + len(other.shards_of())
+    with tqdm(total=shards, unit="file", desc="compare", disable=None) as bar:
+        found = compare_datasets(dataset, other, tolerance=args.tolerance, on_shard=bar.update)
+    print("\n".join(describe_comparison(found, args.dataset, args.against)))
+    equal = found.is_equal(code_tolerance=args.code_tolerance)
+    print(f"the datasets {'mean the same' if equal else 'differ'}: {found.clips} clips compared")
+    return ExitCode.DONE if equal else ExitCode.FAILED
 
 
 def versions(args: argparse.Namespace) -> int:
@@ -88,16 +104,23 @@ def preview(args: argparse.Namespace) -> int:
     outcomes, without_codes = Counter[str](), 0
     for track in dataset.tracks:
         if track.status == TrackStatus.ENCODED:
-            part = preview_part(storage.join(dataset.parts, track.part), wanted)
-            outcomes["kept"] += part.kept
-            outcomes.update({f"dropped: {reason}": n for reason, n in part.dropped.items()})
-            outcomes.update({f"failed: {reason}": n for reason, n in part.failed.items()})
-            without_codes += part.without_codes
+            url = storage.join(dataset.parts, track.part)
+            part = decide(url, dataset_filter=wanted, separated=True)
+            outcomes["kept"] += len(part.kept) + len(part.without_codes)
+            outcomes.update({f"dropped: {reason}": n for reason, n in part.dropped})
+            outcomes.update(f"failed: {failure.reason}" for failure in part.failures)
+            without_codes += len(part.without_codes)
     for outcome, clips in sorted(outcomes.items()):
         if clips:
             print(f"{outcome:<28}{clips:>10}")
     print(f"{'of those kept, no codes yet':<28}{without_codes:>10}")
     return 0
+
+
+def print_all(lines: Iterable[str]) -> None:
+    """Prints each line."""
+    for line in lines:
+        print(line)
 
 
 ACTIONS = {"show": show, "verify": verify, "versions": versions, "preview": preview}

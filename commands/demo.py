@@ -113,7 +113,7 @@ def _prepare(folder: Path, music: Sequence[str]) -> int:
             "prepare",
             *music,
             *("--output", dataset, "--clip-seconds", _CLIP_SECONDS, "--splits", _SPLITS),
-            *("--store-audio", "--new-version"),
+            *("--store-audio", "--replace"),
         )
         or _run("dataset", "verify", dataset)
         or _run("listen", dataset, "--output", page, "--clips", "14")

@@ -3,9 +3,9 @@
     singsong train accompaniment --data dataset --preset tiny --output run
     singsong train fine --data dataset --preset tiny --output fine
 
-The run folder holds TensorBoard's files and checkpoints; `checkpoints/step-.../model` opens with
-`transformers`. After Ctrl-C, the same command with --resume continues where it stopped. On several
-GPUs:
+The run folder holds TensorBoard's files and checkpoints; `checkpoints/step-.../model` holds the
+weights (safetensors) and config.json, which singsong loads. After Ctrl-C, the same command with
+--resume continues where it stopped. On several GPUs:
 
     torchrun --nproc-per-node 8 --no-python singsong train accompaniment ...
 """

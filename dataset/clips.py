@@ -39,10 +39,19 @@ class ClipRecord:
         split: The split of the track.
         start_s: Start in the track.
         mix_peak_rms_db: Peak RMS of the mix, dBFS.
+        mix_dc_offset: Mean sample of the mix, full scale is 1; None in schema version 1.
+        mix_clipped_fraction: Part of the mix's samples that are clipped; None in version 1.
+        mix_bandwidth_hz: Highest frequency with energy in the mix; None in version 1.
         vocals_peak_rms_db: Peak RMS of the vocals, dBFS; None in a dataset without separation.
         instrumental_peak_rms_db: Peak RMS of the instrumental, dBFS; None without separation.
         sum_error: Largest absolute sample of mix - (vocals + instrumental); None without
-            separation.
+            separation, and since version 2, where it would be the rounding of a sum.
+        vocals_active_fraction: Part of the clip in which the vocals are above -40 dBFS; this and
+            the following are None without separation and in version 1.
+        vocals_lag_ms: How late the vocals are in the mix, ms; 0 where that cannot be told.
+        vocals_gain_in_mix: Gain with which the mix holds the vocals: 1 or more if they are right.
+        vocals_excess_fraction: Part of the vocals' energy where they outweigh the mix.
+        vocals_above_mix_db: Most that the vocals rise above the mix around them, dB.
         codes: The codes of each sound, by its name: "vocals", "vocals_noisy" and "instrumental", or
             "mix" without separation.
     """
@@ -53,9 +62,17 @@ class ClipRecord:
     split: str
     start_s: float
     mix_peak_rms_db: float
+    mix_dc_offset: float | None = None
+    mix_clipped_fraction: float | None = None
+    mix_bandwidth_hz: float | None = None
     vocals_peak_rms_db: float | None = None
     instrumental_peak_rms_db: float | None = None
     sum_error: float | None = None
+    vocals_active_fraction: float | None = None
+    vocals_lag_ms: float | None = None
+    vocals_gain_in_mix: float | None = None
+    vocals_excess_fraction: float | None = None
+    vocals_above_mix_db: float | None = None
     codes: Mapping[str, SourceCodes]
 
 

@@ -55,7 +55,9 @@ class Dataset:
     @cached_property
     def fields(self) -> tuple[RecordField, ...]:
         """The fields of a record, in the order of the columns."""
-        return tuple(shard_fields(record_fields(self.recipe.encode, self.geometry)))
+        version = self.manifest.schema_version
+        fields = record_fields(self.recipe.encode, self.geometry, schema_version=version)
+        return tuple(shard_fields(fields))
 
     @cached_property
     def tracks(self) -> tuple[TrackSummary, ...]:

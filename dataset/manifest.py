@@ -12,7 +12,7 @@ from singsong.dataset.counts import Counts, SplitCounts
 from singsong.schemas.errors import SingsongError
 from singsong.schemas.json_values import json_digest
 from singsong.schemas.names import MANIFEST_NAME, version_path
-from singsong.schemas.records import SCHEMA_VERSION
+from singsong.schemas.records import READABLE_VERSIONS, SCHEMA_VERSION
 
 
 class DatasetError(SingsongError):
@@ -69,6 +69,8 @@ class Manifest:
         tables: The table of tracks and the table of dead letters.
         origin: Where the models and the parts were found, by role; not part of the digest.
         software: Versions of the packages that wrote it; not part of the digest.
+        encode_digest: What names the parts: recipe, weights and versions of the arithmetic; empty
+            in versions of before. Not part of the digest: the shards are.
         schema_version: Version of the record table.
     """
 
@@ -81,11 +83,12 @@ class Manifest:
     tables: tuple[FileEntry, ...]
     origin: Mapping[str, str]
     software: Mapping[str, str]
+    encode_digest: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property
     def dataset_digest(self) -> str:
-        """Hex sha256 of content and recipe: not of file names, order, runner or versions."""
+        """Hex sha256 of the recipe, the weights and the bytes of the shards, in no order."""
         return json_digest(
             {
                 "schema_version": self.schema_version,
@@ -112,10 +115,12 @@ class Manifest:
             value = json.loads(text)
             digest = value.pop("dataset_digest")
             version = value["schema_version"]
-            if version != SCHEMA_VERSION:
+            if version not in READABLE_VERSIONS:
+                newer = isinstance(version, int) and version > SCHEMA_VERSION
                 raise DatasetError(
-                    f"the manifest has schema version {version}, "
-                    f"this program reads version {SCHEMA_VERSION}"
+                    f"the manifest has schema version {version}, this program reads the versions "
+                    f"{', '.join(map(str, READABLE_VERSIONS))}"
+                    + (": upgrade singsong to read it" if newer else "")
                 )
             shards = tuple(ShardEntry(**shard) for shard in value.pop("shards"))
             tables = tuple(FileEntry(**table) for table in value.pop("tables"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 
+from singsong.dataset.counts import Counts
 from singsong.dataset.handle import Dataset
+from singsong.schemas.outcomes import TrackStatus
 from singsong.schemas.text import printable
 
 _STEPS = {
@@ -34,9 +37,21 @@ def print_summary(dataset: Dataset, *, counters: Mapping[str, int]) -> None:
 
 def describe(dataset: Dataset) -> list[str]:
     """Returns lines that describe what a dataset holds."""
-    counts = dataset.manifest.counts
+    lines = describe_counts(dataset.manifest.counts)
+    for name, _ in dataset.recipe.splits:
+        split = dataset.manifest.splits[name]
+        duration = _duration(split.seconds)
+        text = f"{split.clips:>10} clips of {split.tracks} tracks, {duration}"
+        lines.append(f"{'split ' + name:<28}{text}")
+    size = sum(shard.bytes for shard in dataset.shards)
+    lines.append(f"{'shards':<28}{len(dataset.shards):>10} files, {size / 1e6:.1f} MB")
+    return lines
+
+
+def describe_counts(counts: Counts) -> list[str]:
+    """Returns lines on what became of the tracks and the clips."""
     tracks, clips, seconds = counts.tracks, counts.clips, counts.seconds
-    lines = [
+    return [
         f"{'tracks listed':<28}{tracks.listed:>10}",
         f"{'  encoded':<28}{tracks.encoded:>10}",
         f"{'  duplicate':<28}{tracks.duplicate:>10}",
@@ -49,13 +64,26 @@ def describe(dataset: Dataset) -> list[str]:
         f"{'audio decoded':<28}{_duration(seconds.decoded):>10}",
         f"{'  shorter than a clip':<28}{_duration(seconds.tails):>10}",
     ]
-    for name, _ in dataset.recipe.splits:
-        split = dataset.manifest.splits[name]
-        duration = _duration(split.seconds)
-        text = f"{split.clips:>10} clips of {split.tracks} tracks, {duration}"
-        lines.append(f"{'split ' + name:<28}{text}")
-    size = sum(shard.bytes for shard in dataset.shards)
-    lines.append(f"{'shards':<28}{len(dataset.shards):>10} files, {size / 1e6:.1f} MB")
+
+
+def describe_makers(dataset: Dataset) -> list[str]:
+    """Returns lines on what made the parts, if they were not all made by the same.
+
+    Other versions of a library, or another kind of processor, may give other codes.
+    """
+    made = Counter(
+        maker
+        for track in dataset.tracks
+        if track.status == TrackStatus.ENCODED
+        for maker in track.made_with
+    )
+    if len(made) <= 1:
+        return []
+    common = set.intersection(*(set(maker.split()) for maker in made))
+    lines = ["", f"The parts were made by {len(made)} kinds of machine or software:"]
+    for maker, tracks in sorted(made.items()):
+        own = " ".join(word for word in maker.split() if word not in common)
+        lines.append(f"{tracks:>10} tracks with {own}")
     return lines
 
 

@@ -32,8 +32,12 @@ _TRACKS_SCHEMA = pa.schema(
         ("kept_clips", pa.int64()),
         ("dropped_clips", _COUNTS),
         ("failed_clips", _COUNTS),
+        ("made_with", pa.list_(pa.string())),
     ]
 )
+_ADDED = ("made_with",)
+"""Columns that the tables of older versions do not have."""
+
 _FAILURES_SCHEMA = pa.schema(
     [
         ("uri", pa.string()),
@@ -75,7 +79,11 @@ def read_tracks(url: str) -> tuple[TrackSummary, ...]:
         DatasetError: The table is damaged.
         OSError: It cannot be read.
     """
-    return tuple(_track(row) for row in open_parquet(url).read(_TRACKS_SCHEMA.names).to_pylist())
+    reader = open_parquet(url)
+    names = [
+        name for name in _TRACKS_SCHEMA.names if name in reader.schema.names or name not in _ADDED
+    ]
+    return tuple(_track(row) for row in reader.read(names).to_pylist())
 
 
 def read_failures(url: str) -> tuple[DeadLetter, ...]:
@@ -90,12 +98,14 @@ def _track(row: dict[str, Any]) -> TrackSummary:
     dropped = tuple((DropReason(reason), clips) for reason, clips in row.pop("dropped_clips"))
     failed = tuple((FailureReason(reason), clips) for reason, clips in row.pop("failed_clips"))
     status, reason = TrackStatus(row.pop("status")), row.pop("reason")
+    made_with = tuple(row.pop("made_with", ()))
     return TrackSummary(
         **row,
         status=status,
         reason=FailureReason(reason) if reason else None,
         dropped_clips=dropped,
         failed_clips=failed,
+        made_with=made_with,
     )
 
 

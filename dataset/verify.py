@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -11,23 +12,29 @@ from singsong import storage
 from singsong.dataset.handle import Dataset
 from singsong.dataset.manifest import DatasetError, FileEntry, ShardEntry
 from singsong.dataset.shard_tables import shard_tables
+from singsong.dataset.verify_counts import verify_counts
 from singsong.dataset.versions import unlisted_files
-from singsong.schemas.outcomes import TrackStatus
 from singsong.schemas.records import RecordField
 
 
 def verify_dataset(
-    dataset: Dataset, *, on_file: Callable[[], object] = lambda: None
+    dataset: Dataset,
+    *,
+    on_file: Callable[[], object] = lambda: None,
+    on_part: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """Yields a sentence for each problem; nothing when the dataset is whole.
 
     The checks: each listed file exists with its size and hash; rows, schema, frames and range of
     the codes are right; ids are unique, sorted, and the same in every format; no track and no
-    recording is in two splits; the counts add up; no version leaves a shard or a table unlisted.
+    recording is in two splits; no version leaves a shard or a table unlisted. And the counts add
+    up: samples decoded, rows of the parts (where those still exist), table of tracks, table of dead
+    letters, shards and manifest are held against each other.
 
     Args:
         dataset: The version to check.
         on_file: Called after each file.
+        on_part: Called after each encoded track.
     """
     seen: dict[str, _Ids] = {}
     for entry in (*dataset.manifest.tables, *dataset.shards):
@@ -35,8 +42,9 @@ def verify_dataset(
         yield from (f"{entry.path}: {problem}" for problem in problems)
         on_file()
     yield from _verify_formats(seen)
-    yield from _verify_counts(dataset)
-    yield from _verify_recordings(dataset)
+    yield from _verify_splits(dataset)
+    clips_of_track = {name: ids.clips_of_track for name, ids in seen.items()}
+    yield from verify_counts(dataset, clips_of_track, on_part=on_part)
     for path in unlisted_files(dataset.url):
         yield f"{path}: no version of the dataset lists it"
 
@@ -51,6 +59,7 @@ class _Ids:
     def __init__(self) -> None:
         self.clips: set[str] = set()
         self.split_of_track: dict[str, str] = {}
+        self.clips_of_track = Counter[str]()
 
     def add(self, rows: Sequence[_Names], split: str) -> Iterator[str]:
         """Yields the problems of the rows of a shard; missing names are reported elsewhere."""
@@ -59,6 +68,8 @@ class _Ids:
                 yield f"clip {clip} is there twice"
             if clip is not None:
                 self.clips.add(clip)
+            if track is not None:
+                self.clips_of_track[track] += 1
             other = split if track is None else self.split_of_track.setdefault(track, split)
             if other != split:
                 yield f"track {track} is in the splits {other} and {split}"
@@ -133,7 +144,7 @@ def _verify_formats(seen: dict[str, _Ids]) -> Iterator[str]:
             yield f"the {first} and the {name} shards hold different clips"
 
 
-def _verify_counts(dataset: Dataset) -> Iterator[str]:
+def _verify_splits(dataset: Dataset) -> Iterator[str]:
     for name, split in dataset.manifest.splits.items():
         for kind in dataset.recipe.formats:
             rows = sum(
@@ -143,22 +154,3 @@ def _verify_counts(dataset: Dataset) -> Iterator[str]:
             )
             if rows != split.clips:
                 yield f"split {name} has {split.clips} clips, its {kind} shards hold {rows}"
-    tracks = dataset.manifest.counts.tracks
-    accounted = tracks.encoded + tracks.duplicate + sum(tracks.failed.values())
-    if accounted != tracks.listed:
-        yield f"{tracks.listed} tracks were listed, {accounted} are accounted for"
-
-
-def _verify_recordings(dataset: Dataset) -> Iterator[str]:
-    try:
-        tracks = dataset.tracks
-    except (OSError, ValueError, DatasetError) as error:
-        yield f"the table of tracks cannot be read: {error}"
-        return
-    split_of: dict[str, str] = {}
-    for track in tracks:
-        if track.status != TrackStatus.ENCODED:
-            continue
-        other = split_of.setdefault(track.audio_sha256, track.split)
-        if other != track.split:
-            yield f"recording {track.audio_sha256[:12]} is in the splits {other}, {track.split}"

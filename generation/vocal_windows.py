@@ -90,6 +90,7 @@ class VocalWindows:
             [
                 add_noise(
                     padded[index * hop : index * hop + size],
+                    sample_rate_hz=to_hz,
                     sigma=sigma,
                     seed=encode.noise_seed,
                     clip_id=f"{key} window {index}",

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from singsong.models.devices import set_numerics
+from singsong.models.loaded import load_once
 from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
 from singsong.models.registry import load_acoustic, load_semantic, load_separator
+from singsong.models.separator_check import check_on_known_song
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.schemas.records import Geometry
+
+VERSION = 1
+"""Version of this step's arithmetic, part of the name of every part: raised when results change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +57,13 @@ class _Where(TypedDict):
 def load_models(recipe: EncodeRecipe) -> Models:
     """Returns the models of a recipe; the second call in a process returns the same ones.
 
-    Calls `set_numerics`, since codes may depend neither on the process nor on what ran before.
+    Calls `set_numerics`, since codes may depend neither on the process nor on what ran before. A
+    separator is tested once in a process before it is used.
 
     Raises:
         ValueError: A model is unknown, its weights are missing or unsafe, the machine lacks the
-            device, or the separator's sample rate is not that of the recipe's clips.
+            device, the separator's sample rate is not that of the recipe's clips, or it does not
+            do what a separator does (`singsong.models.separator_check`).
     """
     set_numerics()
     where = _Where(device=recipe.device, dtype=recipe.dtype, batch_clips=recipe.batch_clips)
@@ -66,8 +73,16 @@ def load_models(recipe: EncodeRecipe) -> Models:
             f"mix_rate_hz must be the separator's {separator.sample_rate_hz} Hz, "
             f"found {recipe.mix_rate_hz}"
         )
+    if separator is not None:
+        _check_once(separator, recipe, **where)
     return Models(
         acoustic=load_acoustic(recipe.acoustic, **where),
         semantic=load_semantic(recipe.semantic, **where),
         separator=separator,
     )
+
+
+def _check_once(separator: Separator, recipe: EncodeRecipe, **where: object) -> None:
+    key = ("separator check", recipe.separator, recipe.separation, *where.values())
+    name = str(recipe.separator)
+    load_once(key, lambda: check_on_known_song(separator, recipe.separation, name=name))

@@ -88,20 +88,11 @@ def check_codec(make: Callable[[], AcousticCodec], *, samples: int | None = None
         ConformanceError: It breaks a rule.
     """
     codec = make()
-    geometry = codec.geometry
-    _require(
-        isinstance(geometry, AcousticGeometry),
-        f"geometry must be an AcousticGeometry, found {type(geometry).__name__}",
-    )
-    clips = noise_clips(samples or round(_SECONDS * geometry.sample_rate_hz))
-    _check_frames(codec.encode, geometry, inner=(geometry.codebooks,), longest=clips.shape[1])
-    _check_run(codec.encode, make().encode, clips)
+    clips = _check_encoder(codec, make(), kind=AcousticGeometry, samples=samples)
     codes = codec.encode(clips)
     _check_prefixes(codec, codes)
     _check_run(codec.decode, make().decode, codes)
-    _check_audio_refusals(codec.encode)
     _check_code_refusals(codec)
-    _check_hash(codec, make())
 
 
 def check_semantic_encoder(
@@ -120,17 +111,7 @@ def check_semantic_encoder(
     Raises:
         ConformanceError: It breaks a rule.
     """
-    encoder = make()
-    geometry = encoder.geometry
-    _require(
-        isinstance(geometry, SemanticGeometry),
-        f"geometry must be a SemanticGeometry, found {type(geometry).__name__}",
-    )
-    clips = noise_clips(samples or round(_SECONDS * geometry.sample_rate_hz))
-    _check_frames(encoder.encode, geometry, inner=(), longest=clips.shape[1])
-    _check_run(encoder.encode, make().encode, clips)
-    _check_audio_refusals(encoder.encode)
-    _check_hash(encoder, make())
+    _check_encoder(make(), make(), kind=SemanticGeometry, samples=samples)
 
 
 def noise_clips(samples: int, *, seed: int = 0) -> FloatArray:
@@ -182,6 +163,28 @@ def check_batch_invariance(run: Run, clips: npt.NDArray[Any]) -> None:
     others = np.roll(clips, 2, axis=0)
     others[5] = clips[2]
     _require_equal(run(others)[5], together[2], "beside other clips")
+
+
+def _check_encoder(
+    encoder: AcousticCodec | SemanticEncoder,
+    another: AcousticCodec | SemanticEncoder,
+    *,
+    kind: type[AcousticGeometry | SemanticGeometry],
+    samples: int | None,
+) -> FloatArray:
+    """Checks what codecs and encoders have in common, and returns the clips it did so with."""
+    geometry = encoder.geometry
+    _require(
+        isinstance(geometry, kind),
+        f"geometry must be of type {kind.__name__}, found {type(geometry).__name__}",
+    )
+    inner = (geometry.codebooks,) if isinstance(geometry, AcousticGeometry) else ()
+    clips = noise_clips(samples or round(_SECONDS * geometry.sample_rate_hz))
+    _check_frames(encoder.encode, geometry, inner=inner, longest=clips.shape[1])
+    _check_run(encoder.encode, another.encode, clips)
+    _check_audio_refusals(encoder.encode)
+    _check_hash(encoder, another)
+    return clips
 
 
 def _check_run(run: Run, run_of_another: Run, inputs: npt.NDArray[Any]) -> None:

@@ -10,7 +10,7 @@ from transformers.models.dac.modeling_dac import Snake1d
 
 from singsong.models.batching import in_fixed_batches
 from singsong.models.devices import checked_device, checked_dtype, on_device
-from singsong.models.weights import load_pretrained, tensors_sha256
+from singsong.models.weights import load_pretrained, shaping_config, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry
 
@@ -61,7 +61,9 @@ class DacCodec:
             coarse_codebooks=-(-codebooks // 3) if coarse_codebooks is None else coarse_codebooks,
             codebook_size=int(config.codebook_size),
         )
-        self.weights_sha256 = tensors_sha256(model.state_dict(), settings={"model": "dac"})
+        self.weights_sha256 = tensors_sha256(
+            model.state_dict(), settings={"model": "dac", "config": shaping_config(config)}
+        )
         for network in (model.encoder, model.decoder):
             _use_lean_snake(network)
             network.to(self._dtype)

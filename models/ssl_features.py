@@ -17,7 +17,7 @@ from transformers import (
 
 from singsong.models.batching import in_fixed_batches
 from singsong.models.devices import checked_device, checked_dtype, on_device
-from singsong.models.weights import load_extractor, load_pretrained, tensors_sha256
+from singsong.models.weights import load_extractor, load_pretrained, shaping_config, tensors_sha256
 from singsong.schemas.arrays import FloatArray
 
 POOLED = 2
@@ -114,7 +114,12 @@ class SslFeatures:
         self.sample_rate_hz = int(extractor.sampling_rate)
         self.hop_samples = POOLED * self._input.stride_samples
         self.dimensions = int(model.config.hidden_size)
-        settings = {"kind": kind, "layer": layer, "extractor": extractor.to_dict()}
+        settings = {
+            "kind": kind,
+            "layer": layer,
+            "extractor": extractor.to_dict(),
+            "config": shaping_config(model.config),
+        }
         self.weights_sha256 = tensors_sha256(model.state_dict(), settings=settings)
         self._model = model.to(self._device, self._dtype)
 

@@ -23,6 +23,11 @@ Allowed: TypeAlias = "Callable[..., Any] | tuple[Callable[..., Any], str]"
 # torch has one global allowlist, which two threads that load at once would mix up.
 _ALLOWLIST_LOCK = threading.Lock()
 
+# What says where a model is from and how it is stored, not what it computes.
+_NOT_SHAPING = frozenset(
+    {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+)
+
 # What the readers raised for files with random bytes changed.
 _BROKEN = (
     SafetensorError,
@@ -125,6 +130,16 @@ def load_pretrained(
     if missing:
         raise WeightsError(f"{source} lacks weights of {model_class.__name__}: {missing}")
     return model.eval()
+
+
+def shaping_config(config: Any) -> dict[str, Any]:
+    """Returns the values of a `transformers` configuration that can shape a model's result.
+
+    Those that have the default of their class are left out, so that a new release of
+    `transformers` with further defaults changes no digest.
+    """
+    values = config.to_diff_dict()
+    return {key: value for key, value in values.items() if key not in _NOT_SHAPING}
 
 
 def load_extractor(extractor_class: Any, source: str) -> Any:

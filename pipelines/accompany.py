@@ -115,7 +115,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output of `singsong train accompaniment`",
     )
     parser.add_argument(
-        "--fine", metavar="RUN", help="output of `singsong train fine`, for better sound"
+        "--fine",
+        metavar="RUN",
+        help="output of `singsong train fine`: a model that adds the fine codes before decoding, "
+        "as in the paper",
     )
     parser.add_argument(
         "--output", required=True, help=f"a file ({', '.join(FORMATS)}), or a folder for many"

@@ -15,7 +15,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from singsong import storage
-from singsong.pipelines.job_run import is_failure, run_job
+from singsong.pipelines.existing import (
+    Existing,
+    check_encoding,
+    check_none_missing,
+    check_recipe,
+    newest_version,
+)
+from singsong.pipelines.job_run import run_job
 from singsong.pipelines.places import (
     absolute,
     check_apart,
@@ -25,20 +32,20 @@ from singsong.pipelines.places import (
 )
 from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
-from singsong.runners.exit_codes import ExitCode
-from singsong.runners.job import Job, Outcome, RunnerOptions
+from singsong.runners.errors import JobFailedError
+from singsong.runners.job import Job, RunnerOptions
 from singsong.runners.local import is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
-from singsong.schemas.json_values import recipe_differences
-from singsong.schemas.names import MANIFEST_NAME, PARTS_FOLDER
-from singsong.schemas.recipe import DatasetRecipe, recipe_json
+from singsong.schemas.names import PARTS_FOLDER, TRACKS_TABLE
+from singsong.schemas.recipe import NO_FILTER, DatasetRecipe
 from singsong.transforms.source_files import write_listing
 
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from singsong.dataset.counts import TrackCounts
+    from singsong.dataset.handle import Dataset
     from singsong.models.bundle import Models
+    from singsong.transforms.encode_tracks import EncodeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +58,13 @@ class PrepareConfig:
         parts: Folder or URL of the parts.
         recipe: How.
         runner: Where.
-        new_version: Whether a dataset with another recipe may be followed by this one.
-        max_failure_rate: If a larger fraction of the tracks fails, the exit code says so.
+        existing: What becomes of the tracks that the output has already.
+        encode_dropped: Whether clips that the filter drops get codes, too.
+        max_failure_rate: If a larger fraction of the tracks, or of the clips, fails, the exit code
+            says so.
         keep_going: Whether the job goes on if most of its first tracks give nothing.
-        retry_of: Table of tracks of the version whose failed inputs these are; its other tracks are
-            taken over unchanged. None prepares the inputs alone.
-        skipped_before: How many files that version skipped.
+        retry: Whether the inputs are files that failed: each name is that of one file, and a part
+            with failed clips is made again.
 
     Raises:
         ValueError: There is no input, or the rate is outside [0, 1].
@@ -67,11 +75,11 @@ class PrepareConfig:
     parts: str
     recipe: DatasetRecipe
     runner: RunnerOptions
-    new_version: bool = False
+    existing: Existing = Existing.REFUSE
+    encode_dropped: bool = False
     max_failure_rate: float = 0.1
     keep_going: bool = False
-    retry_of: str | None = None
-    skipped_before: int = 0
+    retry: bool = False
 
     def __post_init__(self) -> None:
         if not self.inputs:
@@ -96,16 +104,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="MUSIC", help="files, folders, globs or URLs")
     parser.add_argument("--output", required=True, metavar="DATASET", help="folder or URL")
     parser.add_argument("--parts", metavar="FOLDER", help="where parts are, to share them")
-    parser.add_argument(
-        "--new-version",
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--add",
         action="store_true",
-        help="allow a recipe that differs from that of DATASET; its versions stay readable",
+        help="keep the tracks that DATASET has, and add those of MUSIC",
+    )
+    existing.add_argument(
+        "--replace",
+        action="store_true",
+        help="make a version of MUSIC alone, of any recipe; older versions stay readable",
     )
     parser.add_argument(
         "--max-failure-rate",
         type=float,
         default=PrepareConfig.max_failure_rate,
-        help="exit with 3 if a larger fraction of the tracks fails",
+        help="exit with 3 if a larger fraction of the tracks or of the clips fails",
     )
     parser.add_argument(
         "--keep-going",
@@ -123,13 +137,15 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
         ValueError: A value is outside its range.
     """
     output = absolute(args.output)
+    existing = Existing.ADD if args.add else Existing.REPLACE if args.replace else Existing.REFUSE
     return PrepareConfig(
         inputs=tuple(args.inputs),
         output=output,
         parts=absolute(args.parts) if args.parts else storage.join(output, PARTS_FOLDER),
         recipe=recipe_from(args),
         runner=runner_options_from(args),
-        new_version=args.new_version,
+        existing=existing,
+        encode_dropped=args.encode_dropped,
         max_failure_rate=args.max_failure_rate,
         keep_going=args.keep_going,
     )
@@ -145,19 +161,20 @@ def prepare(config: PrepareConfig) -> int:
 
     Raises:
         ValueError: An input does not exist, a model cannot be loaded, the output cannot be written,
-            or it holds a dataset of another recipe.
+            or it holds a dataset that this one may not follow.
         JobFailedError: A step failed for good.
     """
-    files = job_files(
-        config.inputs, remote=config.runner.remote, only_files=config.retry_of is not None
-    )
-    check_output(config)
+    files = job_files(config.inputs, remote=config.runner.remote, only_files=config.retry)
+    newest = check_output(config, files)
     set_up_process()
     models = _load_models(config)
+    if newest is not None and config.existing is not Existing.REPLACE:
+        check_encoding(newest, _encode_config(config, models).encode_digest)
+    keep = newest if config.existing is Existing.ADD else None
     job = Job(
         name="prepare",
         build=lambda pipeline, progress: build(
-            pipeline, config=config, models=models, files=files, progress=progress
+            pipeline, config=config, models=models, keep=keep, files=files, progress=progress
         ),
         total_tracks=len(used_files(files)),
         total_bytes=sum(file.size_bytes for file in files),
@@ -166,7 +183,17 @@ def prepare(config: PrepareConfig) -> int:
         weights=models.weights,
         device=config.recipe.encode.device,
     )
-    return run_job(job, runner=config.runner, report=lambda outcome: _report(config, outcome))
+    from singsong.dataset.rejection import clear_rejection, read_rejection
+    from singsong.pipelines.prepare_report import report, report_rejection
+
+    clear_rejection(config.output)
+    try:
+        return run_job(job, runner=config.runner, report=lambda outcome: report(config, outcome))
+    except JobFailedError:
+        rejection = read_rejection(config.output)
+        if rejection is None:
+            raise
+        return report_rejection(rejection)
 
 
 def build(
@@ -174,6 +201,7 @@ def build(
     *,
     config: PrepareConfig,
     models: Models,
+    keep: Dataset | None = None,
     files: Iterable[SourceFile] = (),
     progress: str | None = None,
 ) -> beam.PCollection:
@@ -183,123 +211,94 @@ def build(
         pipeline: Beam's pipeline.
         config: What to do.
         models: The models of the recipe, for their geometry and the hashes of their weights.
+        keep: The version whose tracks are kept.
         files: The files of the inputs, read where there is a folder for progress.
         progress: Folder of this machine to report progress to.
     """
     import apache_beam as beam
 
-    from singsong.transforms.assemble_shards import total
-    from singsong.transforms.known_tracks import ReadKnownTracks
+    from singsong.transforms.encode_tracks import EncodeTracks
+    from singsong.transforms.known_tracks import KeepKnownTracks
     from singsong.transforms.list_tracks import ListTracks
 
     listed = pipeline | "ListTracks" >> ListTracks(
-        config.inputs,
-        only_files=config.retry_of is not None,
-        listing=write_listing(files, progress),
+        config.inputs, only_files=config.retry, listing=write_listing(files, progress)
     )
-    encoded = listed["tracks"] | "EncodeTracks" >> _encode_tracks(config, models, progress)
-    known = pipeline | "ReadKnownTracks" >> ReadKnownTracks(
-        config.retry_of, except_uris=config.inputs
+    encode = EncodeTracks(_encode_config(config, models, progress))
+    encoded = listed["tracks"] | "EncodeTracks" >> encode.with_resource_hints(
+        **config.runner.encode_hints
     )
-    return {
-        "parts": (encoded["parts"], known["parts"]) | "AllParts" >> beam.Flatten(),
-        "duplicates": (listed["duplicates"], known["duplicates"])
-        | "AllDuplicates" >> beam.Flatten(),
-        "dead_letters": (listed["dead_letters"], encoded["dead_letters"])
-        | "AllDeadLetters" >> beam.Flatten(),
-        "listed": (listed["listed"], known["listed"])
-        | "AllListed" >> beam.Flatten()
-        | "SumListed" >> beam.CombineGlobally(total),
-        "skipped": listed["skipped"],
-    } | "AssembleShards" >> _assemble_shards(config, models)
+    letters = (listed["dead_letters"], encoded["dead_letters"]) | "AllDeadLetters" >> beam.Flatten()
+    made = {**listed, "parts": encoded["parts"], "dead_letters": letters}
+    if keep is not None:
+        table = keep.url_of(keep.manifest.table(TRACKS_TABLE))
+        kept = made | "KeepKnownTracks" >> KeepKnownTracks(table)
+        made = {**kept, "skipped": listed["skipped"]}
+    before = keep.manifest.counts.skipped if keep is not None and config.retry else 0
+    return made | "AssembleShards" >> _assemble_shards(config, models, skipped_before=before)
 
 
-def _encode_tracks(config: PrepareConfig, models: Models, progress: str | None) -> beam.PTransform:
-    from singsong.transforms.encode_tracks import EncodeConfig, EncodeTracks
+def _encode_config(
+    config: PrepareConfig, models: Models, progress: str | None = None
+) -> EncodeConfig:
+    from singsong.transforms.encode_tracks import EncodeConfig
 
-    encode_config = EncodeConfig(
+    return EncodeConfig(
         recipe=config.recipe.encode,
         weights=tuple(sorted(models.weights.items())),
         parts=config.parts,
+        encode_filter=NO_FILTER if config.encode_dropped else config.recipe.dataset_filter,
         progress=progress,
         start_process=set_up_process,
         debug=is_debugging(config.runner),
         keep_going=config.keep_going,
-        redo_failed_clips=config.retry_of is not None,
+        redo_failed_clips=config.retry,
         dataset_filter=config.recipe.dataset_filter,
     )
-    return EncodeTracks(encode_config).with_resource_hints(**config.runner.encode_hints)
 
 
-def _assemble_shards(config: PrepareConfig, models: Models) -> beam.PTransform:
+def _assemble_shards(
+    config: PrepareConfig, models: Models, *, skipped_before: int
+) -> beam.PTransform:
     from singsong.transforms.assemble_shards import AssembleConfig, AssembleShards
 
     assemble_config = AssembleConfig(
         recipe=config.recipe,
-        weights=tuple(sorted(models.weights.items())),
+        weights=models.weights,
         geometry=models.geometry,
+        encode_digest=_encode_config(config, models).encode_digest,
         parts=config.parts,
         dataset=config.output,
-        origin=tuple(sorted(config.origin.items())),
-        skipped_before=config.skipped_before,
+        origin=config.origin,
+        replace=config.existing is Existing.REPLACE,
+        skipped_before=skipped_before,
     )
     return AssembleShards(assemble_config)
 
 
-def check_output(config: PrepareConfig) -> None:
-    """Checks that the output can be written, and holds nothing or a dataset of the same recipe.
+def check_output(config: PrepareConfig, files: Iterable[SourceFile]) -> Dataset | None:
+    """Checks that the output can be written, and returns the dataset in it that this one follows.
+
+    Args:
+        config: What to do.
+        files: The files of the inputs; none where other machines list them.
 
     Raises:
-        ValueError: It cannot be written, lies in an input, holds a dataset of another recipe, or
-            its manifest cannot be read.
+        ValueError: It cannot be written, lies in an input, holds a dataset that this one may not
+            follow, or its manifest cannot be read.
         OSError: It lies in a bucket that does not exist or may not be listed.
     """
     places = (config.output, config.parts)
     check_apart(config.inputs, places)
     for place in places:
         check_output_folder(place)
-    if not storage.exists(storage.join(config.output, MANIFEST_NAME)):
-        storage.check_place(config.output)
-        return
-    from singsong.dataset.handle import open_dataset
-    from singsong.dataset.manifest import DatasetError
-
-    try:
-        before = open_dataset(config.output).manifest.recipe
-    except DatasetError as error:
-        raise ValueError(f"{config.output}: {error}") from error
-    differences = recipe_differences(before, recipe_json(config.recipe))
-    if differences and not config.new_version:
-        raise ValueError(
-            f"{config.output} holds a dataset of another recipe ({'; '.join(differences)}). "
-            "Choose another --output, or pass --new-version to make this its newest version"
-        )
-
-
-def exit_code(tracks: TrackCounts, *, max_failure_rate: float) -> int:
-    """Returns 0, or 3 with a line on stdout when too much failed or nothing was encoded."""
-    failed = sum(count for reason, count in tracks.failed.items() if is_failure(reason))
-    candidates = tracks.encoded + tracks.duplicate + failed
-    if not tracks.encoded:
-        print("No track could be encoded: `singsong dataset show` lists the reasons.")
-        return ExitCode.FAILED_TRACKS
-    if failed > max_failure_rate * candidates:
-        print(
-            f"{failed} of {candidates} tracks failed, more than --max-failure-rate "
-            f"{max_failure_rate:g} allows. `singsong dataset show` lists them; "
-            "`singsong retry` runs them again."
-        )
-        return ExitCode.FAILED_TRACKS
-    return ExitCode.DONE
-
-
-def _report(config: PrepareConfig, outcome: Outcome) -> int:
-    from singsong.dataset.handle import open_dataset
-    from singsong.dataset.summary import print_summary
-
-    dataset = open_dataset(config.output)
-    print_summary(dataset, counters=outcome.counters)
-    return exit_code(dataset.manifest.counts.tracks, max_failure_rate=config.max_failure_rate)
+    newest = newest_version(config.output)
+    if newest is None or config.existing is Existing.REPLACE:
+        return newest
+    check_recipe(newest, config.recipe)
+    if config.existing is Existing.REFUSE and not config.runner.remote:
+        check_none_missing(newest, files)
+    return newest
 
 
 def _load_models(config: PrepareConfig) -> Models:

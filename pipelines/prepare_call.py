@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from singsong import storage
+from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import absolute
 from singsong.pipelines.prepare import PrepareConfig
 from singsong.pipelines.prepare import prepare as run
@@ -34,7 +35,8 @@ def prepare(
     workers: int = 0,
     runner: RunnerOptions | None = None,
     parts: Place | None = None,
-    new_version: bool = False,
+    add: bool = False,
+    replace: bool = False,
     max_failure_rate: float = PrepareConfig.max_failure_rate,
     keep_going: bool = PrepareConfig.keep_going,
 ) -> Dataset:
@@ -52,9 +54,9 @@ def prepare(
         runner: Where to run instead: `SparkOptions`, `DataflowOptions` or `LocalOptions`, from
             `singsong.runners`.
         parts: Folder or URL of the parts; None keeps them in the output.
-        new_version: Whether a dataset with another recipe in the output may get this one as its
-            newest version.
-        max_failure_rate: Above this share of failed tracks, the call raises.
+        add: Whether the tracks that a dataset in the output has already are kept.
+        replace: Whether the inputs alone become its newest version, whatever its recipe.
+        max_failure_rate: Above this share of failed tracks or clips, the call raises.
         keep_going: Whether to go on if most of the first tracks fail or are dropped whole.
 
     Returns:
@@ -62,10 +64,10 @@ def prepare(
 
     Raises:
         ValueError: A setting is out of range, an input does not exist, a model cannot be loaded,
-            or the output holds a dataset of another recipe.
-        JobFailedError: A step failed for good, most of the first tracks were of no use, no track
-            could be encoded, or more tracks failed than `max_failure_rate`; the dataset is written
-            in the last two cases.
+            or the output holds a dataset that this one may not follow.
+        JobFailedError: A step failed for good, most of the first tracks were of no use, no clip is
+            left, or more tracks or clips failed than `max_failure_rate`; the dataset is written in
+            the last case.
         KeyboardInterrupt: The job was interrupted.
         DatasetError: The job was only submitted, so there is no dataset yet.
         MissingLibraryError: A library is not installed; the message names the extra to install.
@@ -83,7 +85,7 @@ def prepare(
         parts=absolute(os.fspath(parts)) if parts else storage.join(folder, PARTS_FOLDER),
         recipe=_recipe(profile, recipe),
         runner=_runner(runner, workers=workers),
-        new_version=new_version,
+        existing=_existing(add=add, replace=replace),
         max_failure_rate=max_failure_rate,
         keep_going=keep_going,
     )
@@ -98,10 +100,9 @@ def _prepared(config: PrepareConfig) -> Dataset:
     if code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if code == ExitCode.FAILED_TRACKS:
-        raise JobFailedError(
-            f"too many tracks failed, or none was encoded: `failures` of the dataset in "
-            f"{config.output} lists why"
-        )
+        raise JobFailedError("too many tracks or clips failed: see what was printed")
+    if code != ExitCode.DONE:
+        raise JobFailedError("nothing was committed: see what was printed")
     return open_dataset(config.output)
 
 
@@ -135,6 +136,12 @@ def _recipe(profile: str | None, recipe: DatasetRecipe | None) -> DatasetRecipe:
     if profile is not None:
         raise ValueError("prepare takes either a profile or a recipe, found both")
     return recipe
+
+
+def _existing(*, add: bool, replace: bool) -> Existing:
+    if add and replace:
+        raise ValueError("prepare either adds to a dataset or replaces it: found both")
+    return Existing.ADD if add else Existing.REPLACE if replace else Existing.REFUSE
 
 
 def _several(inputs: Place | Sequence[Place]) -> Sequence[Place]:

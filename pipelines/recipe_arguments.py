@@ -17,9 +17,10 @@ from singsong.schemas.recipe import (
     LoudnessWindow,
     ModelSpec,
 )
+from singsong.schemas.separation import NO_SEPARATION_LIMITS, SeparationLimits
 
 PROFILES: Mapping[str, Mapping[str, str]] = {
-    "lite": {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"},
+    "lite": {"separator": "spleeter", "acoustic": "lite:1", "semantic": "lite:1"},
     "paper": {
         "separator": "demucs:htdemucs",
         "acoustic": "dac:descript/dac_16khz",
@@ -74,15 +75,43 @@ def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
         "--window-kind", choices=WINDOW_KINDS, default=window.kind, help="shape of that window"
     )
     add_threshold_arguments(group)
+    _add_separation_arguments(group)
     group.add_argument("--no-filter", action="store_true", help="keep every clip (NoFilt)")
     group.add_argument(
         "--encode-dropped",
         action="store_true",
-        help="encode dropped clips too, so that a later filter needs no encoding",
+        help="encode dropped clips too, so that a looser filter later needs no separation",
     )
     group.add_argument(
         "--store-audio", action="store_true", help="store the audio as FLAC beside the codes"
     )
+
+
+def _add_separation_arguments(group: argparse._ArgumentGroup) -> None:
+    limits = SeparationLimits()
+    for name, text in (
+        ("max_lag_ms", "are late or early by more than this"),
+        ("min_gain_in_mix", "are in the mix with a smaller gain than this"),
+        ("max_excess_fraction", "have more of their energy than this where they outweigh the mix"),
+        ("max_above_mix_db", "rise above the mix around them by more than this, dB"),
+    ):
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            type=float,
+            default=getattr(limits, name),
+            help=f"fail clips whose vocals {text}",
+        )
+    group.add_argument(
+        "--no-separation-check",
+        action="store_true",
+        help="fail no clip for its vocals, and test the separator for their shape alone",
+    )
+
+
+def _separation_from(args: argparse.Namespace) -> SeparationLimits:
+    if args.no_separation_check:
+        return NO_SEPARATION_LIMITS
+    return SeparationLimits(**{name: getattr(args, name) for name in vars(SeparationLimits())})
 
 
 def add_threshold_arguments(group: argparse._ActionsContainer) -> None:
@@ -144,7 +173,6 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
         ValueError: A value is outside its range.
     """
     asked = NO_FILTER if args.no_filter else thresholds_from(args)
-    encode_filter = NO_FILTER if args.encode_dropped else LoudnessFilter().loosened_to(asked)
     models = {
         role: getattr(args, role) or PROFILES[args.profile][role]
         for role in ("separator", "acoustic", "semantic")
@@ -158,7 +186,7 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
         noise_sigma=args.noise_sigma,
         noise_seed=args.noise_seed,
         window=LoudnessWindow(seconds=args.window_seconds, kind=args.window_kind),
-        encode_filter=encode_filter,
+        separation=_separation_from(args),
         store_audio=args.store_audio,
         device=device_from(args),
         dtype=args.dtype,

@@ -13,11 +13,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from singsong import storage
+from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import check_dataset
 from singsong.pipelines.prepare import PrepareConfig, prepare
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
-from singsong.schemas.names import TRACKS_TABLE, part_path
+from singsong.schemas.names import part_path
 from singsong.schemas.outcomes import FailureReason, TrackStatus
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-failure-rate",
         type=float,
         default=PrepareConfig.max_failure_rate,
-        help="exit with 3 if a larger fraction of the tracks fails",
+        help="exit with 3 if a larger fraction of the tracks or of the clips fails",
     )
     add_runner_arguments(parser)
 
@@ -63,10 +64,9 @@ def forget_crashes(dataset: Dataset) -> None:
         DatasetError: The table of failures is damaged.
         OSError: The table cannot be read, or a file of attempts cannot be removed.
     """
-    from singsong.schemas.recipe import encode_digest
     from singsong.transforms.attempts import give_another_chance
 
-    digest = encode_digest(dataset.recipe.encode, dict(dataset.manifest.weights))
+    digest = dataset.manifest.encode_digest
     for failure in dataset.failures:
         if failure.reason is FailureReason.CRASHED and failure.track_id is not None:
             part = part_path(failure.track_id, digest)
@@ -110,8 +110,8 @@ def config_from(args: argparse.Namespace, *, dataset: Dataset) -> PrepareConfig:
         parts=dataset.parts,
         recipe=dataset.recipe,
         runner=runner_options_from(args),
+        existing=Existing.ADD,
         max_failure_rate=args.max_failure_rate,
         keep_going=True,  # most of what failed once fails again
-        retry_of=dataset.url_of(dataset.manifest.table(TRACKS_TABLE)),
-        skipped_before=dataset.manifest.counts.skipped,
+        retry=True,
     )

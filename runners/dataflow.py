@@ -7,11 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from singsong.runners.gpus import GPU_TYPES, accelerator_hint
-from singsong.runners.job import Job, Outcome
+from singsong.runners.job import Job, Outcome, check_beam_args
 
 _LABEL_KEY = r"[a-z][-_a-z0-9]{0,62}"
 _LABEL_VALUE = r"[-_a-z0-9]{0,63}"
 _JOB_NAME = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+_BEAM_FLAGS = {
+    "runner": "--runner",
+    "project": "--project",
+    "region": "--region",
+    "temp_location": "--temp",
+    "sdk_container_image": "--image",
+    "machine_type": "--machine-type",
+    "worker_machine_type": "--machine-type",
+    "disk_size_gb": "--disk-gb",
+    "max_num_workers": "--max-workers",
+    "number_of_worker_harness_threads": "--worker-threads",
+    "job_name": "--job-name",
+    "service_account_email": "--service-account",
+    "subnetwork": "--subnetwork",
+    "template_location": "--template",
+}
 _RULES = {
     "project": (r"[a-z][-a-z0-9:.]{4,}[a-z0-9]", "the id of a project, such as my-project"),
     "region": (r"[a-z]+-[a-z]+[0-9]+", "a region of Google Cloud, such as europe-west4"),
@@ -47,7 +63,7 @@ class DataflowOptions:
         detach: Whether to leave once the job is submitted.
         dry_run: Whether to stop before submitting, and print the request.
         skip_image_check: Whether to submit without checking what the image holds.
-        beam_args: Passed on to Beam.
+        beam_args: Passed on to Beam; flags that the options above set are refused.
 
     Raises:
         ValueError: An option is missing or wrong.
@@ -99,6 +115,7 @@ class DataflowOptions:
             raise ValueError("gpu_machine_type is the machine of a GPU: it needs gpu too")
         if self.template and self.dry_run:
             raise ValueError("template writes the job and dry_run prints it: give one of them")
+        check_beam_args(self.beam_args, _BEAM_FLAGS)
         self._label_pairs()
         self.encode_hints  # noqa: B018 - checks the GPU and its machine
 

@@ -78,7 +78,7 @@ def console_url(job_id: str, options: DataflowOptions) -> str:
 
 
 def beam_arguments(job: Job, options: DataflowOptions) -> list[str]:
-    """Returns all flags for Beam; what a person passes after `--` comes last and wins."""
+    """Returns all flags for Beam; what a person passes after `--` comes last."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return [f"--job_name=singsong-{job.name}-{now}", *options.beam_options()]
 

@@ -81,6 +81,29 @@ class RunnerOptions(Protocol):
         """
 
 
+def check_beam_args(beam_args: Sequence[str], ours: Mapping[str, str]) -> None:
+    """Checks that no flag for Beam sets what a flag of ours sets.
+
+    Beam would follow the last of the two, and our checks and messages the other one.
+
+    Args:
+        beam_args: What follows `--` on the command line.
+        ours: Our flags by the names of Beam's.
+
+    Raises:
+        ValueError: One of them does.
+
+    >>> check_beam_args(["--job_name=x"], {"job_name": "--job-name"})
+    Traceback (most recent call last):
+        ...
+    ValueError: --job_name is set by --job-name: give that one, before the --
+    """
+    for argument in beam_args:
+        name = argument.partition("=")[0].removeprefix("--")
+        if name in ours:
+            raise ValueError(f"--{name} is set by {ours[name]}: give that one, before the --")
+
+
 def counters_of(result: beam.runners.runner.PipelineResult) -> dict[str, int]:
     """Returns the counters of a finished pipeline by name."""
     counters: dict[str, int] = {}

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from singsong.models.allocator import keep_freed_memory
-from singsong.runners.job import Job, Outcome, RunnerOptions
+from singsong.runners.job import Job, Outcome, RunnerOptions, check_beam_args
 
 MODES = ("in_memory", "multi_threading", "multi_processing")
+_BEAM_FLAGS = {
+    "runner": "--runner",
+    "direct_num_workers": "--workers",
+    "direct_running_mode": "--mode",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +25,7 @@ class LocalOptions:
         workers: How many tracks are processed at once; 0 takes one per core.
         mode: "in_memory" for debugging (one worker, real exceptions), "multi_threading" or
             "multi_processing".
-        beam_args: Passed on to Beam.
+        beam_args: Passed on to Beam; flags that the options above set are refused.
 
     Raises:
         ValueError: An option is outside its range.
@@ -37,6 +42,7 @@ class LocalOptions:
             raise ValueError(f"workers must not be negative, found {self.workers}")
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, found {self.mode!r}")
+        check_beam_args(self.beam_args, _BEAM_FLAGS)
 
     @property
     def worker_count(self) -> int:

@@ -75,6 +75,8 @@ class ProgressBar:
 
     def _show(self, progress: Progress) -> None:
         elapsed = time.monotonic() - self._started
+        while progress.notes:
+            self._bar.write(progress.notes.pop(0), file=self._terminal)
         self._bar.n = sum(progress.tracks.values())
         self._bar.set_description_str(
             describe(progress, elapsed_s=elapsed, total_bytes=self._bytes), refresh=True

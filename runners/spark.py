@@ -19,13 +19,14 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from singsong.runners.job import Job, Outcome
+from singsong.runners.job import Job, Outcome, check_beam_args
 
 WORKER_COMMAND = "singsong-worker"
 TASKS_PER_CORE = 8
 """A core that finishes early then finds another task; each task costs about 10 ms a step."""
 
 MASTER_UI_PORT = 8080
+_BEAM_FLAGS = {"runner": "--runner", "spark_master_url": "--spark-master"}
 _LOCAL = re.compile(r"local(\[(?P<cores>\d+|\*)(,\d+)?\])?")
 _CLUSTER = re.compile(r"spark://[^/\s]+:\d+")
 _ANSWER_WITHIN_S = 5.0
@@ -46,7 +47,7 @@ class SparkOptions:
         parallelism: Into how many tasks a step is split; 0 takes `TASKS_PER_CORE` for each core.
         harness: On a cluster, the command that runs the Python steps on each node; empty takes the
             path that `singsong-worker` has on this machine.
-        beam_args: Passed on to Beam.
+        beam_args: Passed on to Beam; flags that the options above set are refused.
 
     Raises:
         ValueError: An option is outside its range.
@@ -75,6 +76,7 @@ class SparkOptions:
             raise ValueError(f"parallelism must not be negative, found {self.parallelism}")
         if self.harness and self.is_local:
             raise ValueError(f"harness is for a cluster, found it with {self.spark_master}")
+        check_beam_args(self.beam_args, _BEAM_FLAGS)
 
     @property
     def is_local(self) -> bool:
@@ -92,7 +94,9 @@ class SparkOptions:
         return {}
 
     def beam_options(self) -> list[str]:
-        """Returns these options as Beam's flags; what `beam_args` holds comes last and wins.
+        """Returns these options as Beam's flags, and `beam_args` after them.
+
+        Of two Java properties of one name, the last one counts.
 
         Raises:
             ValueError: The parallelism is that of a cluster whose number of cores cannot be read.

@@ -58,6 +58,7 @@ def monitored_run(
     try:
         with _calling_on_interrupt(request_stop), watch(folder), _stderr_to(worker_errors):
             yield folder
+    # Engines raise errors of any class, those of the workers' libraries among them.
     except Exception as error:
         stop_file = folder / STOP_NAME
         if stop_file.exists():

@@ -128,6 +128,7 @@ class TrackSummary:
         kept_clips: How many clips are in the dataset.
         dropped_clips: Reason and number of the clips that the filter dropped.
         failed_clips: Reason and number of the clips that failed.
+        made_with: What made the part: versions of the libraries and the kind of processor.
     """
 
     uri: str
@@ -143,3 +144,4 @@ class TrackSummary:
     kept_clips: int = 0
     dropped_clips: tuple[tuple[DropReason, int], ...] = ()
     failed_clips: tuple[tuple[FailureReason, int], ...] = ()
+    made_with: tuple[str, ...] = ()

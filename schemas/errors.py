@@ -43,8 +43,20 @@ class NotAudioError(ClipError):
     reason = FailureReason.NOT_AUDIO
 
 
+class EncryptedError(ClipError):
+    """The audio is encrypted, as a shop's or a streaming service's files are."""
+
+    reason = FailureReason.ENCRYPTED
+
+
+class BitstreamError(ClipError):
+    """The samples are coded data, such as DTS, that was stored as if it were sound."""
+
+    reason = FailureReason.BITSTREAM
+
+
 class CorruptAudioError(ClipError):
-    """A decoder recognised the content and then failed, crashed or stopped short."""
+    """A decoder recognised the content and cannot decode a part before its end, or crashed."""
 
     reason = FailureReason.CORRUPT
 
@@ -59,6 +71,12 @@ class DecodeMemoryError(ClipError):
     """The decoder ran past its memory bound and was killed."""
 
     reason = FailureReason.DECODE_MEMORY
+
+
+class TooLongError(ClipError):
+    """The file decodes to more audio than a track may have."""
+
+    reason = FailureReason.TOO_LONG
 
 
 class ContentChangedError(ClipError):
@@ -85,10 +103,10 @@ class UnwritableAudioError(ClipError):
     reason = FailureReason.UNWRITABLE
 
 
-class SumMismatchError(ClipError):
-    """Vocals and instrumental do not add up to the mix."""
+class BadSeparationError(ClipError):
+    """The separator's vocals cannot be those of the mix: late, inverted, too loud or foreign."""
 
-    reason = FailureReason.SUM_MISMATCH
+    reason = FailureReason.BAD_SEPARATION
 
 
 class CrashedError(ClipError):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 PARTS_FOLDER = "parts"
 MANIFEST_NAME = "manifest.json"
+REJECTION_NAME = "rejected.json"
 VERSIONS_FOLDER = "versions"
 SHARDS_FOLDER = "shards"
 TABLES_FOLDER = "tables"

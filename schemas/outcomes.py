@@ -29,20 +29,24 @@ class DropReason(StrEnum):
 
 
 class FailureReason(StrEnum):
-    """Why a track or a clip cannot be used; `singsong.schemas.errors` has an error for each."""
+    """Why a track or a clip cannot be used; `singsong.schemas.errors` has the errors."""
 
     UNREADABLE = "unreadable"
     EMPTY = "empty"
     NOT_AUDIO = "not_audio"
+    ENCRYPTED = "encrypted"
+    BITSTREAM = "bitstream"
     CORRUPT = "corrupt"
     DECODE_TIMEOUT = "decode_timeout"
     DECODE_MEMORY = "decode_memory"
+    TOO_LONG = "too_long"
     CONTENT_CHANGED = "content_changed"
     NON_FINITE = "non_finite"
     OUT_OF_RANGE = "out_of_range"
     UNWRITABLE = "unwritable"
-    SUM_MISMATCH = "sum_mismatch"
     CRASHED = "crashed"
+    BAD_SEPARATION = "bad_separation"
+    SUM_MISMATCH = "sum_mismatch"  # in datasets of schema version 1 only
 
 
 class Stage(StrEnum):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from singsong.schemas.json_values import json_digest
+from singsong.schemas.separation import NO_SEPARATION_LIMITS, SeparationLimits
 
 WINDOW_KINDS = ("rect", "exp")
 DTYPES = ("float32", "bfloat16")
@@ -126,17 +127,6 @@ class LoudnessFilter:
             if math.isnan(value):
                 raise ValueError(f"{name} must be a number of dB, found NaN")
 
-    def loosened_to(self, other: LoudnessFilter) -> LoudnessFilter:
-        """Returns the filter that keeps each clip that this one or `other` keeps.
-
-        >>> LoudnessFilter().loosened_to(LoudnessFilter(min_instrumental_db=-30.0))
-        LoudnessFilter(min_instrumental_db=-30.0, max_vocals_above_db=5.0)
-        """
-        return LoudnessFilter(
-            min_instrumental_db=min(self.min_instrumental_db, other.min_instrumental_db),
-            max_vocals_above_db=max(self.max_vocals_above_db, other.max_vocals_above_db),
-        )
-
 
 NO_FILTER = LoudnessFilter(min_instrumental_db=-1e9, max_vocals_above_db=1e9)
 """Keeps every clip: the paper's NoFilt."""
@@ -155,7 +145,7 @@ class EncodeRecipe:
         noise_sigma: Standard deviation of the noise on the vocals.
         noise_seed: Seed of that noise.
         window: How loudness is measured.
-        encode_filter: A clip that it drops gets a row, but no codes.
+        separation: A clip whose vocals are outside these limits fails.
         store_audio: Whether rows hold the 16-bit FLAC of each encoded sound.
         device: Where the networks run.
         dtype: What the networks compute in; the quantisers are always float32.
@@ -170,12 +160,12 @@ class EncodeRecipe:
     clip_seconds: float = 10.0
     mix_rate_hz: int = 44100
     separator: ModelSpec | None = field(default_factory=lambda: ModelSpec(name="spleeter"))
-    acoustic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite"))
-    semantic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite"))
+    acoustic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite", source="1"))
+    semantic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite", source="1"))
     noise_sigma: float = 0.01
     noise_seed: int = 0
     window: LoudnessWindow = field(default_factory=LoudnessWindow)
-    encode_filter: LoudnessFilter = field(default_factory=LoudnessFilter)
+    separation: SeparationLimits = field(default_factory=SeparationLimits)
     store_audio: bool = False
     device: str = "cpu"
     dtype: str = "float32"
@@ -211,7 +201,7 @@ class DatasetRecipe:
         formats: The file formats to write.
 
     Raises:
-        ValueError: A field is outside its range, or the filter would keep clips without codes.
+        ValueError: A field is outside its range.
 
     Paper: 4.2. Default: the paper does not name its splits.
     """
@@ -233,11 +223,6 @@ class DatasetRecipe:
             raise ValueError(f"clips_per_shard must be at least 1, found {self.clips_per_shard}")
         if not self.formats or set(self.formats) - set(FORMATS):
             raise ValueError(f"formats must be some of {FORMATS}, found {self.formats}")
-        if self.encode.encode_filter.loosened_to(self.dataset_filter) != self.encode.encode_filter:
-            raise ValueError(
-                f"dataset_filter {self.dataset_filter} keeps clips that encode_filter "
-                f"{self.encode.encode_filter} left without codes"
-            )
 
 
 def recipe_json(recipe: EncodeRecipe | DatasetRecipe) -> dict[str, Any]:
@@ -246,7 +231,10 @@ def recipe_json(recipe: EncodeRecipe | DatasetRecipe) -> dict[str, Any]:
     >>> recipe_json(EncodeRecipe())["separator"]
     {'name': 'spleeter', 'options': {}}
     """
-    return {key: _plain(value) for key, value in vars(recipe).items()}
+    value = {key: _plain(value) for key, value in vars(recipe).items()}
+    if isinstance(recipe, EncodeRecipe):
+        value["device"] = recipe.device.partition(":")[0]  # which of several does not matter
+    return value
 
 
 def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> DatasetRecipe:
@@ -260,7 +248,7 @@ def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> Dat
         ValueError: A value is outside its range.
 
     >>> recipe = DatasetRecipe()
-    >>> models = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
+    >>> models = {"separator": "spleeter", "acoustic": "lite:1", "semantic": "lite:1"}
     >>> recipe_from_json(recipe_json(recipe), models) == recipe
     True
     """
@@ -268,7 +256,9 @@ def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> Dat
     for role in ("separator", "acoustic", "semantic"):
         encode[role] = ModelSpec.parse(models[role]) if role in models else None
     encode["window"] = LoudnessWindow(**encode["window"])
-    encode["encode_filter"] = LoudnessFilter(**encode["encode_filter"])
+    limits = encode.get("separation") or asdict(NO_SEPARATION_LIMITS)  # written before the check
+    encode["separation"] = SeparationLimits(**limits)
+    encode.pop("encode_filter", None)  # written before the filter left the recipe of parts
     return DatasetRecipe(
         encode=EncodeRecipe(**encode),
         dataset_filter=LoudnessFilter(**value["dataset_filter"]),
@@ -278,15 +268,28 @@ def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> Dat
     )
 
 
-def encode_digest(recipe: EncodeRecipe, weights: Mapping[str, str]) -> str:
-    """Returns the hex digest that names parts, of a recipe and the digest of each model by role."""
-    return json_digest({"recipe": recipe_json(recipe), "weights": dict(weights)})
+def encode_digest(
+    recipe: EncodeRecipe, *, weights: Mapping[str, str], arithmetic: Mapping[str, int]
+) -> str:
+    """Returns the hex digest that names parts: of all that decides what is in them.
+
+    Args:
+        recipe: The recipe.
+        weights: Hex digest of each model's weights, by role.
+        arithmetic: Version of each step of the arithmetic, by name.
+    """
+    content = {"recipe": recipe_json(recipe), "weights": dict(weights)}
+    return json_digest(content | {"arithmetic": dict(arithmetic)})
+
+
+_NOT_IN_CODES = ("codebook", "coarse")
+"""Options that are no part of a recipe: the hash of the weights stands for the path to a codebook,
+and which codebooks count as coarse is said when codes are read."""
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, ModelSpec):
-        # A path to a codebook is not part of the recipe: the hash of the weights stands for it.
-        options = {key: option for key, option in value.options if key != "codebook"}
+        options = {key: option for key, option in value.options if key not in _NOT_IN_CODES}
         return {"name": value.name, "options": options}
     if isinstance(value, (EncodeRecipe, DatasetRecipe)):
         return recipe_json(value)

@@ -15,7 +15,11 @@ import pyarrow as pa
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry, clip_samples
 from singsong.schemas.recipe import EncodeRecipe
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version of the record table that is written; `READABLE_VERSIONS` can be read."""
+
+READABLE_VERSIONS = (1, 2)
+
 ROWS_PER_GROUP = 256
 """Records in each row group of a Parquet shard, fewer in the last: where a record lies is known
 from the number of rows alone."""
@@ -32,6 +36,8 @@ class RecordField:
         shape: Frames, or frames and codebooks, of codes; flattened in row-major order.
         codebook_size: Codes are smaller than this.
         where: "both", "part" or "shard".
+        since: The first schema version that has it.
+        until: The last schema version that has it; None if the newest does.
     """
 
     name: str
@@ -40,6 +46,12 @@ class RecordField:
     shape: tuple[int, ...] = ()
     codebook_size: int = 0
     where: str = "both"
+    since: int = 1
+    until: int | None = None
+
+    def is_in(self, schema_version: int) -> bool:
+        """Returns whether records of a schema version have this field."""
+        return self.since <= schema_version and (self.until is None or schema_version <= self.until)
 
     @property
     def values(self) -> int:
@@ -97,12 +109,15 @@ class Geometry:
         )
 
 
-def record_fields(recipe: EncodeRecipe, geometry: Geometry) -> tuple[RecordField, ...]:
+def record_fields(
+    recipe: EncodeRecipe, geometry: Geometry, *, schema_version: int = SCHEMA_VERSION
+) -> tuple[RecordField, ...]:
     """Returns the fields of a record, in the order of the columns.
 
     Args:
         recipe: Which sounds are encoded, and how long a clip is.
         geometry: The shapes of the codes.
+        schema_version: The version of the record table.
 
     Paper: 3.2, 3.4 and 4.2; the featurizations are chosen when the records are read.
     """
@@ -117,27 +132,36 @@ def record_fields(recipe: EncodeRecipe, geometry: Geometry) -> tuple[RecordField
         RecordField(name="reason", kind="string", meaning="why it has no codes", where="part"),
         RecordField(name="message", kind="string", meaning="the failure in words", where="part"),
         RecordField(name="start_s", kind="float32", meaning="start in the track, s"),
-        RecordField(name="mix_peak_rms_db", kind="float32", meaning="peak RMS of the mix, dBFS"),
+        *_MIX_FIGURES,
+        *(_SEPARATION_FIGURES if recipe.separator else ()),
     ]
-    if recipe.separator:
-        fields += [
-            RecordField(
-                name=f"{source}_peak_rms_db",
-                kind="float32",
-                meaning=f"peak RMS of the {source}, dBFS",
-            )
-            for source in ("vocals", "instrumental")
-        ]
-        fields.append(
-            RecordField(
-                name="sum_error",
-                kind="float32",
-                meaning="largest absolute sample of mix - (vocals + instrumental)",
-            )
-        )
     for source in recipe.sources:
         fields += _source_fields(source, recipe, geometry)
-    return tuple(fields)
+    return tuple(field for field in fields if field.is_in(schema_version))
+
+
+def _figure(name: str, meaning: str, *, since: int = 2, until: int | None = None) -> RecordField:
+    return RecordField(name=name, kind="float32", meaning=meaning, since=since, until=until)
+
+
+_MIX_FIGURES = (
+    _figure("mix_peak_rms_db", "peak RMS of the mix, dBFS", since=1),
+    _figure("mix_dc_offset", "mean sample of the mix, full scale is 1"),
+    _figure("mix_clipped_fraction", "part of the mix's samples that are clipped"),
+    _figure("mix_bandwidth_hz", "highest frequency with energy in the mix, Hz"),
+)
+_SEPARATION_FIGURES = (
+    _figure("vocals_peak_rms_db", "peak RMS of the vocals, dBFS", since=1),
+    _figure("instrumental_peak_rms_db", "peak RMS of the instrumental, dBFS", since=1),
+    _figure(
+        "sum_error", "largest absolute sample of mix - (vocals + instrumental)", since=1, until=1
+    ),
+    _figure("vocals_active_fraction", "part of the clip in which the vocals are above -40 dBFS"),
+    _figure("vocals_lag_ms", "how late the vocals are in the mix, ms"),
+    _figure("vocals_gain_in_mix", "gain with which the mix holds the vocals"),
+    _figure("vocals_excess_fraction", "part of the vocals' energy where they outweigh the mix"),
+    _figure("vocals_above_mix_db", "most that the vocals rise above the mix around them, dB"),
+)
 
 
 def _source_fields(source: str, recipe: EncodeRecipe, geometry: Geometry) -> list[RecordField]:

@@ -71,6 +71,7 @@ def translate_store_errors(url: str, access: Access) -> Iterator[None]:
         yield
     except StoreError:
         raise
+    # The errors of client libraries share no base class, and the libraries may not be installed.
     except Exception as error:
         translated = _translate(error, url=url, access=access)
         if translated is None:

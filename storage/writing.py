@@ -104,10 +104,9 @@ def put_file(url: str, source: BinaryIO) -> None:
             target.flush()
             os.fsync(target.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
+    finally:
+        with suppress(FileNotFoundError):  # after the rename, there is none
             os.unlink(temporary)
-        raise
 
 
 def _upload(fs: Any, path: str, source: BinaryIO) -> None:
@@ -119,6 +118,7 @@ def _upload(fs: Any, path: str, source: BinaryIO) -> None:
         try:
             _upload_blocks(fs, path, source)
             return
+        # The error of a lost upload is a class of gcsfs, which may not be installed.
         except Exception as error:
             if not tries_left or not is_lost_upload(error):
                 raise
@@ -130,6 +130,7 @@ def _upload_blocks(fs: Any, path: str, source: BinaryIO) -> None:
     try:
         shutil.copyfileobj(source, target, CHUNK_BYTES)
         target.close()
+    # Ctrl-C, too, must not leave a target behind that is completed when it is garbage-collected.
     except BaseException:
         _abandon(target)
         raise

@@ -81,9 +81,12 @@ def _scaled(audio: FloatArray, *, to_db: float, spec: SongSpec) -> FloatArray:
 
 
 def _peak_rms_db(audio: FloatArray, spec: SongSpec) -> float:
-    # Measured as in the pipeline, on the mono downmix.
+    # Measured as in the pipeline, on the mono downmix. No stem has an offset that would count.
     return peak_rms_db(
-        audio.mean(axis=0), sample_rate_hz=spec.sample_rate_hz, rms_window=LoudnessWindow()
+        audio.mean(axis=0),
+        sample_rate_hz=spec.sample_rate_hz,
+        rms_window=LoudnessWindow(),
+        keep_offset=True,
     )
 
 

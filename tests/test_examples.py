@@ -45,7 +45,7 @@ def dataset(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("material") / "dataset"
     recipe = DatasetRecipe(
-        encode=EncodeRecipe(clip_seconds=1.0, encode_filter=NO_FILTER),
+        encode=EncodeRecipe(clip_seconds=1.0),
         dataset_filter=NO_FILTER,
         splits=(("train", 1.0),),
     )

@@ -3,11 +3,12 @@
 A run's `checkpoints/` holds a folder for each step that was saved:
 
     step-00005000/
-      model/                   opens with `from_pretrained`
+      model/                   config.json, and weights as safetensors
       optimizer.safetensors    state of the optimiser, by parameter
       state.json               step, place in the data, metrics, config of the run
 
-A checkpoint is written under a temporary name and renamed; before removal it is renamed, too.
+A run is a folder of a local disk. A checkpoint is written under a temporary name and renamed;
+before removal it is renamed, too.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Checkpoint:
 
     @property
     def model(self) -> Path:
-        """Folder that opens with `from_pretrained`."""
+        """Folder that opens with `from_pretrained` of `AccompanimentModel` or `FineModel`."""
         return self.folder / MODEL_FOLDER
 
 
@@ -100,7 +101,7 @@ def save_checkpoint(
 
     Args:
         run: Folder of the run.
-        model: A `transformers` model.
+        model: An `AccompanimentModel` or a `FineModel`.
         optimizer: Its optimiser.
         step: Number of updates that the model has had.
         loader: State of the loader.

@@ -10,39 +10,29 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from singsong import storage
-from singsong.dataset.commit import commit_dataset
+from singsong.dataset.commit import CommitConfig, commit_dataset
 from singsong.dataset.manifest import Manifest, ShardEntry
-from singsong.dataset.parts import PartDecisions, decide
+from singsong.dataset.parts import MissingCodesError, PartDecisions, decide
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.schemas.elements import DeadLetter, PartRef, TrackSummary
 from singsong.schemas.names import shard_of, split_of
 from singsong.schemas.outcomes import Stage, TrackStatus
 from singsong.schemas.recipe import DatasetRecipe
-from singsong.schemas.records import Geometry, record_fields
+from singsong.schemas.records import record_fields
 
 DEAD_LETTERS = "dead_letters"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AssembleConfig:
+class AssembleConfig(CommitConfig):
     """What to assemble, and where.
 
     Attributes:
-        recipe: How parts become a dataset.
-        weights: Hex digest of each model's weights, by role.
-        geometry: Shapes of the codes.
         parts: Folder or URL of the parts.
-        dataset: Folder or URL of the dataset.
-        origin: Where models and parts were found; see `Manifest`.
-        skipped_before: How many files an earlier version skipped that this one takes over.
+        skipped_before: How many files the version skipped that this one retries.
     """
 
-    recipe: DatasetRecipe
-    weights: tuple[tuple[str, str], ...]
-    geometry: Geometry
     parts: str
-    dataset: str
-    origin: tuple[tuple[str, str], ...] = ()
     skipped_before: int = 0
 
 
@@ -59,13 +49,20 @@ def select_clips(part: PartRef, config: AssembleConfig) -> tuple[SelectedTrack, 
 
     Raises:
         MissingCodesError: The filter keeps a clip that was not encoded.
+        BrokenPartError: The part is damaged.
         OSError: The part cannot be read.
     """
+    url = storage.join(config.parts, part.path)
     decisions = decide(
-        storage.join(config.parts, part.path),
+        url,
         dataset_filter=config.recipe.dataset_filter,
         separated=config.recipe.encode.separator is not None,
     )
+    if decisions.without_codes:
+        raise MissingCodesError(
+            f"{url} has no codes for {len(decisions.without_codes)} clips that the filter keeps: "
+            "did a job with another filter write it just now? Run the same command again"
+        )
     return SelectedTrack(summary=_summary(part, decisions, config.recipe), kept=decisions.kept), [
         DeadLetter(
             uri=part.track.uri,
@@ -91,6 +88,7 @@ def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> 
         split=split_of(facts.audio_sha256, recipe.splits),
         seconds=facts.seconds,
         tail_seconds=facts.tail_seconds,
+        made_with=facts.made_with,
         kept_clips=len(decisions.kept),
         dropped_clips=decisions.dropped,
         failed_clips=tuple(sorted(failed.items())),
@@ -255,16 +253,12 @@ def finish(
 ) -> Manifest:
     """Checks that everything is accounted for and commits the manifest. See `commit_dataset`."""
     return commit_dataset(
-        dataset=config.dataset,
-        recipe=config.recipe,
-        weights=dict(config.weights),
-        geometry=config.geometry,
+        config,
         tracks=tracks,
         letters=letters,
         shards=shards,
         listed=listed,
         skipped=skipped + config.skipped_before,
-        origin=dict(config.origin),
     )
 
 

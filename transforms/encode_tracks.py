@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from singsong import storage
 from singsong.audio.decode import stream_mono
 from singsong.audio.loudness import drop_reason
-from singsong.dataset.parts import TrackFacts, has_failed_clips, write_part
+from singsong.dataset.part_files import TrackFacts, extend_part, write_part
+from singsong.dataset.parts import BrokenPartError, PartDecisions, decide
 from singsong.models.bundle import Models, load_models
 from singsong.schemas.elements import PartRef, Track
 from singsong.schemas.names import part_path
 from singsong.schemas.outcomes import Stage
 from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter, encode_digest
 from singsong.schemas.records import record_fields
+from singsong.transforms.arithmetic import ARITHMETIC
 from singsong.transforms.outputs import PARTS
 from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressLog
@@ -36,35 +38,68 @@ class EncodeConfig(StepConfig):
         recipe: How.
         weights: Hex digest of each model's weights, by role, as the launching machine has them.
         parts: Folder or URL of the part files.
+        encode_filter: A clip that it drops gets a row with its figures, but no codes.
         redo_failed_clips: Whether a part with failed clips is made again.
-        dataset_filter: What decides, beside the recipe's own filter, whether a track gives a clip
-            to the dataset.
+        dataset_filter: What decides, beside the encode filter, whether a track gives a clip to the
+            dataset.
     """
 
     recipe: EncodeRecipe
     weights: tuple[tuple[str, str], ...]
     parts: str
+    encode_filter: LoudnessFilter = NO_FILTER
     redo_failed_clips: bool = False
     dataset_filter: LoudnessFilter = NO_FILTER
 
     @property
     def encode_digest(self) -> str:
         """What names the parts."""
-        return encode_digest(self.recipe, dict(self.weights))
+        return encode_digest(self.recipe, weights=dict(self.weights), arithmetic=ARITHMETIC)
+
+    def url_of_part(self, track: Track) -> str:
+        """Returns the path or URL of the part of a track."""
+        return storage.join(self.parts, part_path(track.track_id, self.encode_digest))
 
 
 class WeightsMismatchError(Exception):
     """A worker loaded other weights than the machine that launched the job."""
 
 
-def encode_track(
-    track: Track, *, path: str, config: EncodeConfig, models: Models, meter: Meter
-) -> TrackFacts:
-    """Decodes and encodes a track, writes its part and returns what is known of the track.
+def find_part(
+    track: Track, config: EncodeConfig, *, report: Callable[[str], None] = lambda _: None
+) -> PartDecisions | None:
+    """Returns what the encode filter makes of the part of a track, if there is a sound one.
 
     Args:
         track: The track.
-        path: Where the part goes, relative to the parts folder.
+        config: How it is encoded, and where its part is.
+        report: Takes a sentence on a damaged part, which counts as none: it is made again.
+
+    Raises:
+        OSError: The part cannot be read, or the store does not answer.
+    """
+    url = config.url_of_part(track)
+    if not storage.exists(url):
+        return None
+    try:
+        found = decide(
+            url,
+            dataset_filter=config.encode_filter,
+            separated=config.recipe.separator is not None,
+        )
+    except BrokenPartError as error:
+        report(f"{error}; it is made again")
+        return None
+    return None if config.redo_failed_clips and found.failures else found
+
+
+def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: Meter) -> TrackFacts:
+    """Decodes and encodes a track, writes its part and returns what is known of the track.
+
+    A part that exists and lacks the codes of some clips is extended: only they are encoded.
+
+    Args:
+        track: The track.
         config: How and where.
         models: The models of the recipe.
         meter: Takes the seconds spent, and whether a clip can be used.
@@ -73,39 +108,46 @@ def encode_track(
         ClipError: The track cannot be used; no part is written.
         OSError: The part cannot be written, or the store does not answer.
     """
+    found, url = find_part(track, config), config.url_of_part(track)
     track_rows = TrackRows(
-        track_id=track.track_id, recipe=config.recipe, models=models, watch=meter.watch
+        track_id=track.track_id,
+        recipe=config.recipe,
+        models=models,
+        watch=meter.watch,
+        encode_filter=NO_FILTER if found else config.encode_filter,
+        only=frozenset(found.without_codes) if found else None,
     )
     outcomes = Counter[str]()
     with local_track(track) as local:
         with meter.watch("identify"):
             check_content(track, local)
         blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz)
-        rows = ProgressLog(config.progress).clips(
+        clips = ProgressLog(config.progress).clips(
             track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
         )
+        rows = _counted(clips, outcomes, config)
+        fields = record_fields(config.recipe, models.geometry)
         with meter.watch("total"):
-            write_part(
-                storage.join(config.parts, path),
-                _counted(rows, outcomes, config.dataset_filter),
-                fields=record_fields(config.recipe, models.geometry),
-                facts=track_rows.facts,
-            )
+            if found:
+                at = found.without_codes
+                extend_part(url, rows, positions=at, fields=fields, facts=track_rows.facts)
+            else:
+                write_part(url, rows, fields=fields, facts=track_rows.facts)
     meter.useless = why_useless(outcomes)
     return track_rows.facts()
 
 
 def _counted(
-    rows: Iterable[Mapping[str, Any]], outcomes: Counter[str], dataset_filter: LoudnessFilter
+    rows: Iterable[Mapping[str, Any]], outcomes: Counter[str], config: EncodeConfig
 ) -> Iterator[Mapping[str, Any]]:
     """Yields the rows of a part and counts them by the reason why they are of no use, "" if not."""
     for row in rows:
         reason = row["reason"]
-        if not reason and "vocals_peak_rms_db" in row:
+        if not reason and config.recipe.separator is not None:
             reason = drop_reason(
                 vocals_db=row["vocals_peak_rms_db"],
                 instrumental_db=row["instrumental_peak_rms_db"],
-                loudness_filter=dataset_filter,
+                loudness_filter=config.dataset_filter,
             )
         outcomes[reason or ""] += 1
         yield row
@@ -148,27 +190,22 @@ class _EncodeStep:
     stage: Stage = Stage.ENCODE_TRACKS
 
     def result_of(self, track: Track) -> str:
-        return storage.join(self.config.parts, self._path(track))
+        return self.config.url_of_part(track)
 
     def find(self, track: Track) -> list[PartRef] | None:
-        url = self.result_of(track)
-        if not storage.exists(url):
-            return None
-        if self.config.redo_failed_clips and has_failed_clips(url):
-            return None
-        return [PartRef(track=track, path=self._path(track))]
+        found = find_part(track, self.config, report=ProgressLog(self.config.progress).note)
+        return None if found is None or found.without_codes else [self._part(track)]
 
     def load(self) -> Models:
         return load_same_models(self.config)
 
     def run(self, track: Track, models: Models, meter: Meter) -> list[PartRef]:
-        path = self._path(track)
-        facts = encode_track(track, path=path, config=self.config, models=models, meter=meter)
+        facts = encode_track(track, config=self.config, models=models, meter=meter)
         meter.counts["audio_ms"] = round(facts.seconds * 1000)
-        return [PartRef(track=track, path=path)]
+        return [self._part(track)]
 
-    def _path(self, track: Track) -> str:
-        return part_path(track.track_id, self.config.encode_digest)
+    def _part(self, track: Track) -> PartRef:
+        return PartRef(track=track, path=part_path(track.track_id, self.config.encode_digest))
 
 
 class EncodeTracks(PerTrack):

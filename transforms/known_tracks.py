@@ -1,33 +1,28 @@
-"""Tracks of an earlier version of the dataset, reused without reading their files."""
+"""Tracks of the newest version of a dataset, kept without reading their files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import apache_beam as beam
 
-from singsong import storage
 from singsong.dataset.tables import read_tracks
-from singsong.schemas.elements import PartRef, Track, TrackSummary
+from singsong.schemas.elements import DeadLetter, PartRef, SourceFile, Track, TrackSummary
 from singsong.schemas.outcomes import TrackStatus
+from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, FILES, LISTED, PARTS
 
-PARTS, DUPLICATES, LISTED = "parts", "duplicates", "listed"
+_KNOWN = "known"
 
 
-def known_tracks(table: str, *, except_uris: frozenset[str]) -> Iterator[PartRef | TrackSummary]:
+def known_tracks(table: str) -> Iterator[PartRef | TrackSummary]:
     """Yields the part of each track in a table, or the summary of a duplicate without one.
-
-    Args:
-        table: The table of tracks of a version.
-        except_uris: Files to leave out, and folders with all that is in them.
 
     Raises:
         DatasetError: The table is damaged.
         OSError: It cannot be read.
     """
     for row in read_tracks(table):
-        if row.uri in except_uris or any(folder in except_uris for folder in _folders(row.uri)):
-            continue
         if row.part:
             track = Track(track_id=row.track_id, uri=row.uri, size_bytes=0)
             yield PartRef(track=track, path=row.part)
@@ -35,48 +30,91 @@ def known_tracks(table: str, *, except_uris: frozenset[str]) -> Iterator[PartRef
             yield row
 
 
-def _folders(uri: str) -> Iterator[str]:
-    """Yields the folders that a file lies in, the nearest first, as a listing names them."""
-    local = storage.is_local(uri)
-    folder = storage.local_path(uri) if local else uri
-    while folder := folder.rpartition("/")[0]:
-        yield storage.url_of(folder) if local else folder
+def _uri_of(known: PartRef | TrackSummary) -> str:
+    return known.track.uri if isinstance(known, PartRef) else known.uri
 
 
-class _Divide(beam.DoFn):
-    def process(self, known: PartRef | TrackSummary) -> Iterator[object]:
-        if isinstance(known, PartRef):
-            yield known
-        else:
-            yield beam.pvalue.TaggedOutput(DUPLICATES, known)
+def choose(
+    outcomes: Mapping[str, Iterable[object]],
+) -> Iterator[tuple[str, object]]:
+    """Yields what counts of all that is known of one file, each with the name of its output.
+
+    What this run made of the file replaces what the newest version has of it. If the file fails
+    now, the version keeps what it has.
+
+    Args:
+        outcomes: What is known of the file, by the name of the input that says so.
+    """
+    made = [(name, value) for name in (PARTS, DUPLICATES) for value in outcomes[name]]
+    if not made:
+        made = [
+            (PARTS if isinstance(value, PartRef) else DUPLICATES, value)
+            for value in outcomes[_KNOWN]
+        ]
+    yield from made or ((DEAD_LETTERS, value) for value in outcomes[DEAD_LETTERS])
 
 
-class ReadKnownTracks(beam.PTransform):
-    """Reads the table of tracks of an earlier version; None reads nothing.
+class _Choose(beam.DoFn):
+    def process(self, element: tuple[str, Mapping[str, Iterable[object]]]) -> Iterator[object]:
+        for name, value in choose(element[1]):
+            yield value if name == PARTS else beam.pvalue.TaggedOutput(name, value)
 
-    Returns a dict with the outputs "parts", "duplicates" and "listed", the number of both.
+
+class KeepKnownTracks(beam.PTransform):
+    """Adds the tracks of the newest version to those of this run.
+
+    Takes and returns a dict with the collections "parts", "duplicates" and "dead_letters"; takes
+    the "files" of the run, too, and returns "listed", the number of all files.
     """
 
-    def __init__(self, table: str | None, *, except_uris: Sequence[str] = ()) -> None:
+    def __init__(self, table: str) -> None:
+        """Takes the path or URL of the table of tracks of that version."""
         super().__init__()
-        self._except_uris = frozenset(except_uris)
-        self._tables = [] if table is None else [table]
+        self._table = table
 
-    def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
-        """Returns the three outputs."""
+    def expand(self, made: Mapping[str, beam.PCollection]) -> dict[str, beam.PCollection]:
+        """Returns the four outputs."""
         known = (
-            pipeline
-            | "NameTable" >> beam.Create(self._tables, reshuffle=False).with_output_types(str)
-            | "ReadTable"
-            >> beam.FlatMap(known_tracks, except_uris=self._except_uris).with_output_types(
-                PartRef | TrackSummary
-            )
+            made[FILES].pipeline
+            | "NameTable" >> beam.Create([self._table], reshuffle=False)
+            | "ReadTable" >> beam.FlatMap(known_tracks).with_output_types(PartRef | TrackSummary)
         )
-        divided = known | "DivideKnown" >> beam.ParDo(_Divide()).with_output_types(
-            PartRef, duplicates=TrackSummary
-        ).with_outputs(DUPLICATES, main=PARTS)
-        return {
-            PARTS: divided[PARTS],
-            DUPLICATES: divided[DUPLICATES],
-            LISTED: known | "CountKnown" >> beam.combiners.Count.Globally(),
+        by_uri = {
+            _KNOWN: known | "KnownByUri" >> _keyed(_uri_of, PartRef | TrackSummary),
+            PARTS: made[PARTS] | "PartsByUri" >> _keyed(_uri_of, PartRef),
+            DUPLICATES: made[DUPLICATES] | "DuplicatesByUri" >> _keyed(_uri_of, TrackSummary),
+            DEAD_LETTERS: made[DEAD_LETTERS]
+            | "LettersByUri" >> _keyed(lambda letter: letter.uri, DeadLetter),
         }
+        chosen = (
+            by_uri
+            | "GroupByUri" >> beam.CoGroupByKey()
+            | "Choose"
+            >> beam.ParDo(_Choose())
+            .with_output_types(PartRef, duplicates=TrackSummary, dead_letters=DeadLetter)
+            .with_outputs(DUPLICATES, DEAD_LETTERS, main=PARTS)
+        )
+        uris = (
+            made[FILES] | "UriOfFile" >> beam.Map(_uri_of_file),
+            known | "UriOfKnown" >> beam.Map(_uri_of).with_output_types(str),
+        )
+        listed = (
+            uris
+            | "AllUris" >> beam.Flatten()
+            | "DistinctUris" >> beam.Distinct()
+            | "CountUris" >> beam.combiners.Count.Globally()
+        )
+        return {
+            PARTS: chosen[PARTS],
+            DUPLICATES: chosen[DUPLICATES],
+            DEAD_LETTERS: chosen[DEAD_LETTERS],
+            LISTED: listed,
+        }
+
+
+def _uri_of_file(file: SourceFile) -> str:
+    return file.uri
+
+
+def _keyed(uri_of: Callable[[Any], str], element: Any) -> beam.PTransform:
+    return beam.Map(lambda value: (uri_of(value), value)).with_output_types(tuple[str, element])

@@ -11,7 +11,7 @@ from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummar
 from singsong.schemas.errors import ClipError, add_file
 from singsong.schemas.outcomes import Stage, TrackStatus
 from singsong.transforms.assemble_shards import total
-from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, LISTED, SKIPPED, TRACKS
+from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, FILES, LISTED, SKIPPED, TRACKS
 from singsong.transforms.source_files import (
     identify,
     list_source_files,
@@ -89,8 +89,8 @@ class _ListFiles(beam.PTransform):
 class ListTracks(beam.PTransform):
     """Lists files, hashes them and elects one for each content.
 
-    Returns a dict with the outputs "tracks", "duplicates", "dead_letters", "listed", the number of
-    files, and "skipped", the number of files that operating systems left. The tracks come longest
+    Returns a dict with the outputs "tracks", "duplicates", "dead_letters", "files", "listed", their
+    number, and "skipped", the number of files that operating systems left. The tracks come longest
     first, so that a runner that deals them out once deals evenly.
 
     Args:
@@ -109,7 +109,7 @@ class ListTracks(beam.PTransform):
         self._listing = listing
 
     def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
-        """Returns the five outputs."""
+        """Returns the six outputs."""
         found = pipeline | "ListFiles" >> self._list_files()
         files = found | "WithoutDebris" >> beam.Filter(lambda file: not file.debris)
         identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_output_types(
@@ -135,6 +135,7 @@ class ListTracks(beam.PTransform):
             TRACKS: dealt,
             DUPLICATES: elected[DUPLICATES],
             DEAD_LETTERS: identified[DEAD_LETTERS],
+            FILES: files,
             LISTED: files | "CountFiles" >> beam.combiners.Count.Globally(),
             SKIPPED: found
             | "DebrisOf" >> beam.Map(lambda file: file.debris).with_output_types(int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+FILES = "files"
 TRACKS = "tracks"
 PARTS = "parts"
 SOUNDS = "sounds"

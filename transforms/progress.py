@@ -7,6 +7,7 @@ dataset never comes from it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections import Counter
@@ -66,6 +67,11 @@ class ProgressLog:
             with suppress(FileExistsError), open(self._stop_file, "x", encoding="utf-8") as file:
                 file.write(reason)
 
+    def note(self, text: str) -> None:
+        """Reports what a person should know while the job goes on."""
+        logging.getLogger(__name__).warning(text)
+        self._report({"note": text})
+
     def check_stopped(self) -> None:
         """Raises if the job is to stop, and does nothing otherwise.
 
@@ -99,6 +105,7 @@ class Progress:
         examples: The file of one of them, by reason.
         clips: Number of clips by status.
         seconds: Audio encoded.
+        notes: What a person should know.
     """
 
     tracks: Counter[str] = field(default_factory=Counter)
@@ -107,6 +114,7 @@ class Progress:
     examples: dict[str, str] = field(default_factory=dict)
     clips: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     def add_track(
         self, outcome: str, *, size_bytes: int = 0, useless: str = "", uri: str = ""
@@ -147,6 +155,9 @@ class ProgressReader:
                 useless=event.get("useless", ""),
                 uri=event.get("uri", ""),
             )
+            return
+        if "note" in event:
+            self._progress.notes.append(event["note"])
             return
         self._progress.clips[event["clip"]] += 1
         self._progress.seconds += event["seconds"]

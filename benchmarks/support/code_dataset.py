@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from singsong.dataset.counts import SplitCounts, count
 from singsong.dataset.manifest import Manifest, commit_manifest, read_manifest
-from singsong.dataset.parts import TrackFacts, write_part
+from singsong.dataset.part_files import TrackFacts, write_part
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.dataset.tables import write_failures, write_tracks
 from singsong.schemas.elements import TrackSummary
@@ -36,6 +36,7 @@ PAPER = Geometry(
     semantic=SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024),
 )
 ONE_SECOND = EncodeRecipe(clip_seconds=1.0)
+_RATE_HZ = ONE_SECOND.mix_rate_hz
 _MODELS = {"separator": "spleeter", "acoustic": "lite", "semantic": "lite"}
 
 
@@ -51,37 +52,20 @@ def write_dataset(
 ) -> Manifest:
     """Writes a dataset with `clips` clips in the split `train` and none in `test`."""
     fields = record_fields(recipe, geometry)
-    sources, tracks = defaultdict(list), []
+    sources, tracks = defaultdict[int, list[ShardSource]](list), []
     for number, first in enumerate(range(0, clips, clips_per_track)):
-        track_id = hashlib.sha256(str(number).encode()).hexdigest()
-        count_in_track = min(clips_per_track, clips - first)
-        path = part_path(track_id, "")
-        facts = TrackFacts(track_id=track_id, audio_sha256="", seconds=0.0, tail_seconds=0.0)
-        write_part(
-            str(folder / "parts" / path),
-            _rows(track_id, count_in_track, fields, seed=number),
-            fields=fields,
-            facts=lambda facts=facts: facts,
-        )
-        source = ShardSource(track_id=track_id, path=path, kept=tuple(range(count_in_track)))
-        sources[shard_of(track_id, shards)].append(source)
-        tracks.append(
-            TrackSummary(
-                uri=f"{number}.wav",
-                track_id=track_id,
-                status=TrackStatus.ENCODED,
-                part=path,
-                split="train",
-                kept_clips=count_in_track,
-            )
-        )
+        kept = min(clips_per_track, clips - first)
+        track = _write_track(folder, number, kept=kept, fields=fields)
+        source = ShardSource(track_id=track.track_id, path=track.part, kept=tuple(range(kept)))
+        sources[shard_of(track.track_id, shards)].append(source)
+        tracks.append(track)
     entries = [
         entry
         for shard, inside in sorted(sources.items())
         for entry in write_shard(
             inside,
             dataset=str(folder),
-            parts=str(folder / "parts"),
+            parts=str(folder / PARTS_FOLDER),
             fields=fields,
             formats=formats,
             split="train",
@@ -94,7 +78,12 @@ def write_dataset(
         weights={},
         geometry=geometry.to_json(),
         counts=count(tracks),
-        splits={"train": SplitCounts(tracks=len(tracks), clips=clips), "test": SplitCounts()},
+        splits={
+            "train": SplitCounts(
+                tracks=len(tracks), clips=clips, seconds=clips * recipe.clip_seconds
+            ),
+            "test": SplitCounts(),
+        },
         shards=tuple(entries),
         tables=(write_failures(str(folder), []), write_tracks(str(folder), tracks)),
         origin={
@@ -105,6 +94,36 @@ def write_dataset(
     )
     commit_manifest(str(folder), manifest)
     return manifest
+
+
+def _write_track(
+    folder: Path, number: int, *, kept: int, fields: tuple[RecordField, ...]
+) -> TrackSummary:
+    """Writes the part of a track of random codes and returns the track's row."""
+    track_id = hashlib.sha256(str(number).encode()).hexdigest()
+    path = part_path(track_id, "")
+    facts = TrackFacts(
+        track_id=track_id,
+        audio_sha256="",
+        samples=kept * _RATE_HZ,
+        rate_hz=_RATE_HZ,
+        clip_samples=_RATE_HZ,
+    )
+    write_part(
+        str(folder / PARTS_FOLDER / path),
+        _rows(track_id, kept, fields, seed=number),
+        fields=fields,
+        facts=lambda: facts,
+    )
+    return TrackSummary(
+        uri=f"{number}.wav",
+        track_id=track_id,
+        status=TrackStatus.ENCODED,
+        part=path,
+        split="train",
+        seconds=facts.seconds,
+        kept_clips=kept,
+    )
 
 
 def _rows(

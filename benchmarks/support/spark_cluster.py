@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -42,13 +42,12 @@ class SparkCluster:
 
     def __enter__(self) -> SparkCluster:
         self._folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._stop)
             self._start_master()
             for number in range(self._workers_wanted):
                 self._start_worker(number)
-        except BaseException:
-            self._stop()
-            raise
+            on_failure.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

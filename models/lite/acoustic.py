@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from singsong.models.kmeans import assign
+from singsong.models.lite.bundled import weights_path
 from singsong.models.lite.checks import check_codes, check_tensor, encode_each
 from singsong.models.lite.envelope import (
     BANDS,
@@ -29,7 +29,6 @@ from singsong.schemas.seeds import generator
 GEOMETRY = AcousticGeometry(
     sample_rate_hz=16000, hop_samples=320, codebooks=12, coarse_codebooks=4, codebook_size=1024
 )
-WEIGHTS = Path(__file__).with_name("acoustic.safetensors")
 WHITENING = 0.15
 """Exponent of the envelope by which a frame is divided before its shape is coded."""
 FILL_SHARE = 0.6
@@ -104,7 +103,7 @@ class LiteAcousticCodec:
         """Returns a codec with the codebooks of a file, or with the bundled ones.
 
         Args:
-            path: A safetensors file, or None for the bundled codebooks.
+            path: A safetensors file, the number of bundled codebooks, or None for the first.
             beam: As in the constructor.
             coarse_codebooks: As in the constructor.
 
@@ -112,7 +111,7 @@ class LiteAcousticCodec:
             WeightsError: The file is missing or broken.
             ValueError: Its tensors are not those of a lite codec, or an option is out of range.
         """
-        tensors = load_safely(WEIGHTS if path is None else path)
+        tensors = load_safely(weights_path("acoustic", path))
         return cls(tensors, beam=beam, coarse_codebooks=coarse_codebooks)
 
     def encode(self, audio: FloatArray) -> CodeArray:

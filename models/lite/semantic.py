@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from singsong.models.kmeans import assign
+from singsong.models.lite.bundled import weights_path
 from singsong.models.lite.checks import check_tensor, encode_each
 from singsong.models.lite.features import FEATURES, MELS, PITCH_CLASSES, log_mel_chroma
 from singsong.models.weights import load_safely, tensors_sha256
@@ -17,7 +17,6 @@ from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import SemanticGeometry
 
 GEOMETRY = SemanticGeometry(sample_rate_hz=16000, hop_samples=640, codebook_size=1024)
-WEIGHTS = Path(__file__).with_name("semantic.safetensors")
 SHARES = {"shape": 0.38, "level": 0.02, "pitch": 0.6}
 """Weight of each kind of feature in a distance; they sum to 1. Level has little weight, so that a
 quieter take of the same music mostly keeps its codes."""
@@ -61,13 +60,13 @@ class LiteSemanticEncoder:
         """Returns an encoder with the codebook of a file, or with the bundled one.
 
         Args:
-            path: A safetensors file, or None for the bundled codebook.
+            path: A safetensors file, the number of a bundled codebook, or None for the first.
 
         Raises:
             WeightsError: The file is missing or broken.
             ValueError: Its tensors are not those of a lite encoder.
         """
-        return cls(load_safely(WEIGHTS if path is None else path))
+        return cls(load_safely(weights_path("semantic", path)))
 
     def encode(self, audio: FloatArray) -> CodeArray:
         """Returns codes uint16 [clips, frames]; the last frame is zero-padded.

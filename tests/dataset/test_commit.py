@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,19 +23,23 @@ from singsong.dataset.counts import (
 )
 from singsong.dataset.manifest import ShardEntry, commit_manifest, read_manifest
 from singsong.schemas.elements import DeadLetter, TrackSummary
-from singsong.schemas.recipe import DatasetRecipe, recipe_json
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from tests.support.small_dataset import MODELS, RECIPE, write_small_dataset
 
 
-def track(uri: str, *, kept: int = 0, status: str = "encoded", **rest: object) -> TrackSummary:
-    values = {"split": "train" if kept else "", "seconds": 10.0 * kept, **rest}
-    return TrackSummary(uri=uri, track_id=uri, status=status, kept_clips=kept, **values)  # type: ignore[arg-type]
+def track(uri: str, *, kept: int = 0, status: str = "encoded", **rest: Any) -> TrackSummary:
+    others = [*rest.get("dropped_clips", ()), *rest.get("failed_clips", ())]
+    clips = kept + sum(number for _, number in others)
+    seconds = 10.0 * clips + rest.get("tail_seconds", 0.0)
+    values = {"split": "train" if kept else "", "seconds": seconds, **rest}
+    return TrackSummary(uri=uri, track_id=uri, status=status, kept_clips=kept, **values)
 
 
 def shard(rows: int, *, name: str = "parquet", split: str = "train") -> ShardEntry:
     return ShardEntry(path=name, rows=rows, bytes=1, sha256="", split=split, shard=0, format=name)
 
 
+RECIPE_10_S = EncodeRecipe()
 TRACKS = [
     track("a", kept=3, dropped_clips=(("instrumental_too_quiet", 2),), tail_seconds=1.5),
     track("b", kept=2, failed_clips=(("non_finite", 1),), dropped_clips=(("vocals_too_loud", 1),)),
@@ -42,10 +47,6 @@ TRACKS = [
     track("d", status="failed", reason="corrupt"),
 ]
 SHARDS = [shard(3), shard(2), shard(5, name="tfrecord")]
-
-
-def test_sums_that_add_up_pass() -> None:
-    check_sums(TRACKS, SHARDS, 4)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,19 @@ def test_sums_that_add_up_pass() -> None:
     ],
 )
 def test_anything_lost_or_doubled_is_an_error(tracks, shards, listed, complaint) -> None:
+    check_sums(TRACKS, SHARDS, listed=4, recipe=RECIPE_10_S)
     with pytest.raises(AccountingError, match=complaint):
-        check_sums(tracks, shards, listed)
+        check_sums(tracks, shards, listed=listed, recipe=RECIPE_10_S)
+
+
+@pytest.mark.parametrize("field", ["kept_clips", "dropped_clips", "failed_clips"])
+def test_each_clip_that_the_audio_makes_is_accounted_for(field: str) -> None:
+    lost = {"kept_clips": 1, "dropped_clips": (), "failed_clips": ()}[field]
+    tracks = [dataclasses.replace(TRACKS[0], **{field: lost}), *TRACKS[1:]]
+    if tracks[0] == TRACKS[0]:
+        tracks[1] = dataclasses.replace(TRACKS[1], **{field: lost})
+    with pytest.raises(AccountingError, match=r"(5|4) clips, and (3|4|2) are accounted for"):
+        check_sums(tracks, [], listed=4, recipe=RECIPE_10_S)
 
 
 def test_a_shard_that_another_job_swept_away_is_missed(tmp_path: Path) -> None:
@@ -83,7 +95,7 @@ def test_counts_name_reasons() -> None:
             dropped={"instrumental_too_quiet": 2, "vocals_too_loud": 1},
             failed={"non_finite": 1},
         ),
-        seconds=AudioSeconds(decoded=50.0, tails=1.5),
+        seconds=AudioSeconds(decoded=91.5, tails=1.5),
     )
 
 
@@ -132,7 +144,9 @@ def test_sums_that_are_wrong_commit_nothing_and_sweep_nothing(
     monkeypatch.setattr(
         singsong.dataset.commit,
         "check_sums",
-        lambda tracks, shards, listed: check(tracks, shards, listed + 1),
+        lambda tracks, shards, listed, recipe: check(
+            tracks, shards, listed=listed + 1, recipe=recipe
+        ),
     )
     with pytest.raises(AccountingError, match="4 files were listed, 3 are accounted for"):
         write_small_dataset(tmp_path, tracks=3)
@@ -145,9 +159,9 @@ def test_a_shard_that_is_gone_commits_nothing(
 ) -> None:
     check = singsong.dataset.commit.check_sums
 
-    def remove_then_check(tracks, shards, listed) -> None:
+    def remove_then_check(tracks, shards, **how) -> None:
         (tmp_path / shards[0].path).unlink()
-        check(tracks, shards, listed)
+        check(tracks, shards, **how)
 
     monkeypatch.setattr(singsong.dataset.commit, "check_sums", remove_then_check)
     with pytest.raises(AccountingError, match="was written and is gone"):

@@ -65,7 +65,7 @@ def test_the_digest_is_of_content_and_recipe_alone() -> None:
         (lambda text: text[:-20], "not a dataset manifest"),
         (lambda text: "[]", "not a dataset manifest"),
         (lambda text: "{}", "not a dataset manifest"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "version 99"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "version 99"),
         (lambda text: text.replace('"sha256": "ab"', '"sha256": "ff"'), "digest"),
     ],
 )

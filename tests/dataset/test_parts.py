@@ -9,25 +9,28 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.support.code_dataset import ONE_SECOND, SMALL
+from singsong.dataset.manifest import DatasetError
+from singsong.dataset.part_files import TrackFacts, extend_part, rows_to_table, write_part
 from singsong.dataset.parts import (
     BrokenPartError,
     ClipFailure,
-    MissingCodesError,
     PartDecisions,
-    PartPreview,
-    TrackFacts,
     decide,
-    preview_part,
     read_rows,
-    rows_to_table,
-    write_part,
+    row_drop_reason,
 )
 from singsong.schemas.outcomes import ClipStatus
 from singsong.schemas.recipe import LoudnessFilter
 from singsong.schemas.records import record_fields
 
 FIELDS = record_fields(ONE_SECOND, SMALL)
-FACTS = TrackFacts(track_id="ab", audio_sha256="cd", seconds=6.5, tail_seconds=0.5)
+
+
+def facts_of(clips: int, **changes: Any) -> TrackFacts:
+    known = {"track_id": "ab", "audio_sha256": "cd", "made_with": ("this",), **changes}
+    return TrackFacts(samples=10 * clips + 3, rate_hz=10, clip_samples=10, **known)
+
+
 CODES = [field for field in FIELDS if field.kind == "codes"]
 QUIET, LOUD = -40.0, 0.0
 
@@ -45,7 +48,7 @@ def row(index: int, status: str = ClipStatus.ENCODED, **values: Any) -> dict[str
 
 def part(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
     url = str(folder / "part.parquet")
-    write_part(url, rows, fields=FIELDS, facts=lambda: FACTS)
+    write_part(url, rows, fields=FIELDS, facts=lambda: facts_of(len(rows)))
     return url
 
 
@@ -65,7 +68,7 @@ def test_each_clip_of_a_part_is_kept_dropped_or_failed(tmp_path: Path) -> None:
         row(5),
     )
     assert found == PartDecisions(
-        facts=FACTS,
+        facts=facts_of(6),
         kept=(1, 5),
         dropped=(("instrumental_too_quiet", 1), ("vocals_too_loud", 2)),
         failures=(ClipFailure(clip_index=3, reason="non_finite", message="not a number"),),
@@ -79,22 +82,22 @@ def test_without_stems_nothing_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_is_to_be_kept_must_have_codes(tmp_path: Path) -> None:
-    with pytest.raises(MissingCodesError, match="ab-000001 is kept by the filter"):
-        decided(tmp_path, row(0), row(1, ClipStatus.DROPPED))
+    found = decided(tmp_path, row(0), row(1, ClipStatus.DROPPED))
+    assert (found.kept, found.without_codes) == ((0,), (1,))
 
 
 @pytest.mark.parametrize("broken", [b"", b"PAR1 is not enough"])
 def test_a_file_that_is_no_part_is_said(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "part.parquet"
     path.write_bytes(broken)
-    with pytest.raises(BrokenPartError, match=r"part\.parquet is damaged: .* delete it"):
+    with pytest.raises(BrokenPartError, match=r"part\.parquet is damaged"):
         decide(str(path), dataset_filter=LoudnessFilter(), separated=True)
 
 
 def test_a_table_without_facts_is_no_part(tmp_path: Path) -> None:
     url = part(tmp_path, [row(0)])
     pq.write_table(pq.read_table(url).replace_schema_metadata(None), url)
-    with pytest.raises(BrokenPartError, match="does not describe a track"):
+    with pytest.raises(BrokenPartError, match="it has no checksum, so it is no part"):
         decide(url, dataset_filter=LoudnessFilter(), separated=True)
 
 
@@ -108,14 +111,78 @@ def test_a_preview_counts_what_would_be_kept_without_codes(tmp_path: Path) -> No
             row(5, ClipStatus.DROPPED, instrumental_peak_rms_db=2 * QUIET),
         ],
     )
-    failed = {"non_finite": 1}
-    assert preview_part(url, LoudnessFilter()) == PartPreview(
-        kept=3, dropped={"instrumental_too_quiet": 2}, failed=failed, without_codes=0
-    )
+    found = decide(url, dataset_filter=LoudnessFilter(), separated=True)
+    assert (found.kept, found.without_codes, len(found.failures)) == ((0, 1, 2), (), 1)
     wanted = LoudnessFilter(min_instrumental_db=-50.0, max_vocals_above_db=50.0)
-    assert preview_part(url, wanted) == PartPreview(
-        kept=4, dropped={"instrumental_too_quiet": 1}, failed=failed, without_codes=1
-    )
+    found = decide(url, dataset_filter=wanted, separated=True)
+    assert (found.kept, found.without_codes) == ((0, 1, 2), (4,))
+    assert found.dropped == (("instrumental_too_quiet", 1),)
+
+
+def test_the_decision_is_taken_on_the_stored_value(tmp_path: Path) -> None:
+    """-25.000000003 dB is stored as -25 dB: kept, and so it must get codes."""
+    level = -25.000000003
+    fresh = row(0, instrumental_peak_rms_db=level, vocals_peak_rms_db=QUIET)
+    assert row_drop_reason(fresh, LoudnessFilter()) is None
+    assert decided(tmp_path, fresh).kept == (0,)
+    just_below = float(np.nextafter(np.float32(-25), np.float32(-26)))
+    fresh = row(0, instrumental_peak_rms_db=just_below, vocals_peak_rms_db=QUIET)
+    assert row_drop_reason(fresh, LoudnessFilter()) == "instrumental_too_quiet"
+    assert decided(tmp_path, fresh).kept == ()
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    url = part(tmp_path, [row(index) for index in range(3)])
+    good = Path(url).read_bytes()
+    random = np.random.default_rng(0)
+    for at in {0, 4, len(good) - 1, *random.integers(0, len(good), 400).tolist()}:
+        bad = bytearray(good)
+        bad[at] ^= 1 << int(random.integers(8))
+        Path(url).write_bytes(bad)
+        with pytest.raises(BrokenPartError, match=r"part\.parquet"):
+            decide(url, dataset_filter=LoudnessFilter(), separated=True)
+        with pytest.raises(DatasetError, match=r"part\.parquet"):
+            list(read_rows(url, [0], ["clip_index"]))
+    Path(url).write_bytes(good)
+    assert decide(url, dataset_filter=LoudnessFilter(), separated=True).kept == (0, 1, 2)
+
+
+@pytest.mark.parametrize("rows", [[0, 2], [0, 1], [1, 0, 2], [0, 1, 1]])
+def test_a_part_without_a_row_for_each_clip_is_broken(tmp_path: Path, rows: list[int]) -> None:
+    url = str(tmp_path / "part.parquet")
+    write_part(url, [row(at) for at in rows], fields=FIELDS, facts=lambda: facts_of(3))
+    with pytest.raises(BrokenPartError, match="33 samples make 3 clips"):
+        decide(url, dataset_filter=LoudnessFilter(), separated=True)
+
+
+@pytest.mark.parametrize("positions", [(0,), (63, 64), (5, 70, 129), tuple(range(130))])
+def test_a_part_is_extended_where_codes_are_missing(
+    tmp_path: Path, positions: tuple[int, ...]
+) -> None:
+    rows = [
+        row(at, ClipStatus.DROPPED if at in positions else ClipStatus.ENCODED) for at in range(130)
+    ]
+    url = part(tmp_path, rows)
+    wanted = {"dataset_filter": LoudnessFilter(), "separated": True}
+    assert decide(url, **wanted).without_codes == positions
+    fresh = (row(at) for at in positions)
+    facts = lambda: facts_of(130, made_with=("that",))  # noqa: E731
+    extend_part(url, fresh, positions=positions, fields=FIELDS, facts=facts)
+    found = decide(url, **wanted)
+    assert (found.kept, found.without_codes) == (tuple(range(130)), ())
+    assert found.facts.made_with == ("that", "this")
+    (tables,) = [list(read_rows(url, range(130), ["clip_id", "vocals_acoustic"]))]
+    got = [value for table in tables for value in table["vocals_acoustic"].to_pylist()]
+    assert got == [row(at)["vocals_acoustic"].reshape(-1).tolist() for at in range(130)]
+
+
+def test_a_part_is_not_extended_by_other_audio(tmp_path: Path) -> None:
+    url = part(tmp_path, [row(0), row(1, ClipStatus.DROPPED)])
+    before = Path(url).read_bytes()
+    facts = lambda: facts_of(2, audio_sha256="other")  # noqa: E731
+    with pytest.raises(DatasetError, match="not of the audio"):
+        extend_part(url, [row(1)], positions=(1,), fields=FIELDS, facts=facts)
+    assert Path(url).read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import singsong.dataset.parts
+import singsong.dataset.part_files
 import singsong.dataset.shard_writer
 from singsong.dataset.manifest import ShardEntry
-from singsong.dataset.parts import TrackFacts, has_failed_clips, preview_part, write_part
+from singsong.dataset.part_files import TrackFacts, rows_to_table, write_part
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.dataset.tfrecord import decode_example, read_records
 from singsong.schemas.outcomes import ClipStatus
@@ -45,7 +45,9 @@ def row(track: str, index: int) -> dict:
 
 def write_parts(folder: Path, clips: int, *, failed: Sequence[int] = ()) -> None:
     for track in TRACKS:
-        facts = TrackFacts(track_id=track, audio_sha256="", seconds=1.0, tail_seconds=0.0)
+        facts = TrackFacts(
+            track_id=track, audio_sha256="", samples=clips, rate_hz=1, clip_samples=1
+        )
         rows = [row(track, index) for index in range(clips)]
         for index in failed:
             rows[index].update(status=ClipStatus.FAILED, reason="non_finite")
@@ -83,7 +85,7 @@ def tfrecord_rows(path: Path) -> list[dict]:
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(singsong.dataset.parts, "_ROWS_PER_GROUP", 3)
+    monkeypatch.setattr(singsong.dataset.part_files, "_ROWS_PER_GROUP", 3)
     monkeypatch.setattr(singsong.dataset.shard_writer, "ROWS_PER_GROUP", 4)
 
 
@@ -151,27 +153,16 @@ def test_a_part_that_fails_half_way_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failed_clips_of_a_part_are_seen(tmp_path: Path) -> None:
-    write_parts(tmp_path, clips=3)
-    assert not has_failed_clips(str(tmp_path / "c.parquet"))
-    write_parts(tmp_path, clips=3, failed=[2])
-    assert has_failed_clips(str(tmp_path / "c.parquet"))
-    found = preview_part(str(tmp_path / "c.parquet"), RECIPE.dataset_filter)
-    assert found.failed["non_finite"] == 1
-    assert found.kept + sum(found.dropped.values()) + sum(found.failed.values()) == 3
-    assert found.without_codes == 0
-
-
 def test_codes_of_another_shape_are_refused() -> None:
     wrong = row(TRACKS[0], 0)
     wrong["vocals_acoustic"] = wrong["vocals_acoustic"].T
     with pytest.raises(ValueError, match=r"vocals_acoustic must be \(20, 2\), found \(2, 20\)"):
-        singsong.dataset.parts.rows_to_table([wrong], FIELDS)
+        rows_to_table([wrong], FIELDS)
 
 
 def test_a_row_without_codes_keeps_the_codes_of_the_others_in_place() -> None:
     rows = [row(TRACKS[0], index) for index in range(3)]
     del rows[1]["vocals_semantic"]
-    table: pa.Table = singsong.dataset.parts.rows_to_table(rows, FIELDS)
+    table: pa.Table = rows_to_table(rows, FIELDS)
     want = [rows[0]["vocals_semantic"].tolist(), None, rows[2]["vocals_semantic"].tolist()]
     assert table["vocals_semantic"].to_pylist() == want

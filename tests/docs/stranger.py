@@ -26,7 +26,7 @@ def h(text: str) -> int:
 def manifest_of(dataset: Path, version: str | None = None) -> dict[str, Any]:
     path = dataset / (f"versions/{version}.json" if version else "manifest.json")
     manifest = json.loads(path.read_text())
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     content = {key: manifest[key] for key in ("schema_version", "recipe", "weights", "geometry")}
     content["shards"] = sorted(shard["sha256"] for shard in manifest["shards"])
     assert hashlib.sha256(canonical(content)).hexdigest() == manifest["dataset_digest"]
@@ -56,8 +56,11 @@ def shapes_of(manifest: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 def columns_of(manifest: dict[str, Any]) -> list[str]:
     encode = manifest["recipe"]["encode"]
     names = ["clip_id", "track_id", "clip_index", "split", "start_s", "mix_peak_rms_db"]
+    names += ["mix_dc_offset", "mix_clipped_fraction", "mix_bandwidth_hz"]
     if encode["separator"]:
-        names += ["vocals_peak_rms_db", "instrumental_peak_rms_db", "sum_error"]
+        names += ["vocals_peak_rms_db", "instrumental_peak_rms_db", "vocals_active_fraction"]
+        names += ["vocals_lag_ms", "vocals_gain_in_mix", "vocals_excess_fraction"]
+        names += ["vocals_above_mix_db"]
     for name in shapes_of(manifest):
         names.append(name)
         if encode["store_audio"] and name.endswith("_acoustic"):

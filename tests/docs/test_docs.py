@@ -130,7 +130,7 @@ _BY_USERS = {"dataset/manifest.json", "dataset/parts"}
 # What stands for a value in a message: names, numbers, places, and what a page leaves out.
 _VALUES = re.compile(
     r"\.\.\.|gs://[^\s:;,]+|'[^']*'|\[[^]]*\]|/home\S+|nvidia-\w+|\S*\d\S*|\S*-EAST\S*"
-    r"|--device cuda|none|separator|holds singsong|Python|org\.singsong\.version"
+    r"|--device cuda|--machine[-_]type|none|separator|holds singsong|Python|org\.singsong\.version"
 )
 
 

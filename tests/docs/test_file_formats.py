@@ -109,7 +109,7 @@ def test_versions_stay_readable_as_the_page_says(tiny_dataset: Path, tmp_path: P
     command += ["--clip-seconds", "2", "--store-audio", "--workers", "1"]
     splits = ("train=60,validation=40", "train=40,validation=60")
     for number, split in enumerate(splits):
-        assert cli.main([*command, "--splits", split, *["--new-version"] * number]) == 0
+        assert cli.main([*command, "--splits", split, *["--replace"] * number]) == 0
     newest = stranger.manifest_of(dataset)
     assert {path.stem for path in (dataset / "versions").iterdir()} > {
         newest["dataset_digest"][:12]

@@ -91,6 +91,7 @@ def test_the_overlap_was_forced(model: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("singsong.generation.song_codes.join_windows", keep)
     accompanied(model)
+    assert len(drawn) == len(WINDOWS)
     for before, after in itertools.pairwise(drawn):
         np.testing.assert_array_equal(after[:, :2], before[:, 2:4])
         np.testing.assert_array_equal(after[:, 4:10], before[:, 10:16])

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soxr
 
 from singsong.generation.song_windows import window_layout
 from singsong.generation.vocal_windows import VocalWindows
@@ -47,7 +48,8 @@ def test_a_model_of_noisy_vocals_reads_the_noise_of_its_dataset(seconds: float) 
     for heard in heard_by(windows_of(noisy=True), vocals):
         for number, window in enumerate(heard):
             random = keyed(NOISE_SEED, "noise", f"{name} window {number}")
-            noise = random.standard_normal(RATE, dtype=np.float32)
+            noise = random.standard_normal(16000, dtype=np.float32)
+            noise = soxr.resample(noise, 16000, RATE, quality="HQ")
             expected = clean[number] + np.float32(SIGMA) * noise
             np.testing.assert_allclose(window, expected, rtol=0, atol=1e-6)
 
@@ -58,7 +60,8 @@ def test_the_noise_has_its_level_and_no_two_windows_share_it() -> None:
         for heard in heard_by(windows_of(noisy=True), vocals)[:1]:
             noise += list(heard - cut_by_hand(vocals))
     assert len(noise) == 8
-    assert np.std(noise) == pytest.approx(SIGMA, rel=0.03)
+    # Drawn at 16 kHz, of which a tenth of the band is left.
+    assert np.std(noise) == pytest.approx(SIGMA * np.sqrt(0.1), rel=0.06)
     correlations = np.corrcoef(noise)[np.triu_indices(8, 1)]
     assert np.abs(correlations).max() < 0.12  # of 1600 samples: 0.025 is one deviation
 

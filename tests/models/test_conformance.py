@@ -179,7 +179,7 @@ def test_codes_must_have_the_shape_of_the_geometry(toy: Any, change: Any, rule: 
 
 @pytest.mark.parametrize("toy", [ToyCodec, ToyEncoder])
 def test_the_geometry_must_be_one(toy: type[Any]) -> None:
-    with pytest.raises(ConformanceError, match=r"geometry must be an? .*Geometry, found dict"):
+    with pytest.raises(ConformanceError, match=r"geometry must be of type .*Geometry, found dict"):
         check(broken(toy, geometry={"sample_rate_hz": 16000}))
 
 

@@ -9,10 +9,7 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial.distance import cdist
 
 from singsong.models.kmeans import assign, centroid_means, fit_kmeans
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+from tests.support.lite_models import normal
 
 
 @settings(deadline=None, max_examples=25)

@@ -8,12 +8,10 @@ The exit code is 1 if a bug survives, does not apply, or its tests do not pass w
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from tests.mutants.arguments import make_parser
 from tests.mutants.listings import FOLDER, Mutant, read_listings
 from tests.mutants.runner import (
     FailingTestsError,
@@ -22,12 +20,12 @@ from tests.mutants.runner import (
 )
 from tests.mutants.trials import Outcome, Trial
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the mutants and returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = make_parser("python -m tests.mutants", __doc__, only="name, file or listing").parse_args(
+        argv
+    )
     word = args.only.lower()
     mutants = [it for it in read_listings(args.root / FOLDER) if word in str(it).lower()]
     if not mutants:
@@ -53,16 +51,6 @@ def _report(trials: Mapping[Mutant, Trial]) -> str:
                 lines += [f"    {line}" for line in trial.detail.splitlines()[-3:]]
     killed = sum(trial.outcome.killed for trial in trials.values())
     return "\n".join([*lines, f"killed {killed} of {len(trials)}"])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.mutants", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--only", default="", metavar="WORD", help="in name, file or listing")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at once")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the working tree to copy")
-    return parser
 
 
 if __name__ == "__main__":

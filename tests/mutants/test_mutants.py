@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.__main__ import ROOT, main
+from tests.mutants.__main__ import main
+from tests.mutants.arguments import ROOT
 from tests.mutants.listings import FOLDER, Mutant, read_listings
 from tests.mutants.trials import Copies, Outcome, outcome_of, source_files
 

@@ -8,22 +8,29 @@ import pytest
 import singsong.models.bundle
 import singsong.transforms.encode_tracks
 from singsong.commands import cli
+from singsong.models.bundle import Models
 from tests.support.fakes import fake_models
 
 Prepare = Callable[..., int]
 
 
-def use_fakes(patch: pytest.MonkeyPatch) -> None:
-    """Puts small models in the place of those a recipe names."""
-    load = lambda recipe: fake_models(separated=recipe.separator is not None)  # noqa: E731
+def use_fakes(patch: pytest.MonkeyPatch) -> Models:
+    """Puts small models in the place of those a recipe names, and returns them."""
+    models, mix_models = fake_models(), fake_models(separated=False)
+    load = lambda recipe: models if recipe.separator is not None else mix_models  # noqa: E731
     patch.setattr(singsong.models.bundle, "load_models", load)
     patch.setattr(singsong.transforms.encode_tracks, "load_models", load)
+    return models
 
 
 def arguments(*inputs: object, output: object) -> list[str]:
-    """Returns the command line of `singsong prepare`, with clips of one second and one worker."""
+    """Returns the command line of `singsong prepare`, with clips of one second and one worker.
+
+    Without the check of the separation, which the fake separator does not pass.
+    """
     given = [*map(str, inputs), "--output", str(output)]
-    return ["prepare", *given, "--clip-seconds", "1", "--mode", "in_memory"]
+    flags = ["--clip-seconds", "1", "--mode", "in_memory", "--no-separation-check"]
+    return ["prepare", *given, *flags]
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ import singsong.transforms.encode_tracks
 from singsong import storage
 from singsong.commands import cli
 from singsong.dataset.manifest import read_manifest
+from singsong.dataset.rejection import read_rejection
 from tests.support import audio_files
-from tests.support.fakes import RATE, fake_models, tone, write_tones
+from tests.support.fakes import RATE, FakeSeparator, fake_models, tone, write_tones
 
 
 @pytest.fixture
@@ -103,14 +104,14 @@ def test_short_and_silent_files_are_counted_not_lost(prepare, tmp_path, dataset)
 def test_a_bad_sample_costs_its_clip_and_no_other(prepare, tmp_path, dataset, value, reason):
     audio = np.stack([tone(4, hz=300)] * 2)
     audio_files.write_nan_wav(tmp_path / "a.wav", audio, at_sample=RATE * 3 // 2, value=value)
-    assert prepare(tmp_path / "a.wav") == 0
+    assert prepare(tmp_path / "a.wav", flags=("--max-failure-rate", "0.25")) == 0
     assert counts(dataset)["clips"] == {"kept": 3, "dropped": {}, "failed": {reason: 1}}
     (letter,) = letters(dataset).values()
     assert (letter["clip_index"], letter["reason"]) == (1, reason)
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
 
 
-def test_a_separator_that_does_not_add_up_costs_the_clip(
+def test_a_separator_that_gives_no_numbers_costs_the_clip(
     prepare, tmp_path, dataset, monkeypatch
 ) -> None:
     models = fake_models()
@@ -121,8 +122,9 @@ def test_a_separator_that_does_not_add_up_costs_the_clip(
     models.separator.separate_vocals = half_wrong
     monkeypatch.setattr(singsong.transforms.encode_tracks, "load_models", lambda recipe: models)
     write_tones(tmp_path / "music", tracks=1)
-    assert prepare(tmp_path / "music") == 0
-    assert counts(dataset)["clips"]["failed"] == {"sum_mismatch": 2}
+    assert prepare(tmp_path / "music") == 3
+    rejection = read_rejection(str(dataset))
+    assert rejection.counts.clips.failed == {"non_finite": 2}
 
 
 @pytest.mark.parametrize("make", ["missing", "no_files", "empty_glob"])
@@ -138,8 +140,10 @@ def test_a_folder_without_audio_is_not_a_success(prepare, tmp_path, capsys, data
     (tmp_path / "music").mkdir()
     audio_files.write_text_named_mp3(tmp_path / "music" / "notes.txt")
     assert prepare(tmp_path / "music") == 3
-    assert "No track could be encoded" in capsys.readouterr().out
-    assert counts(dataset)["tracks"]["failed"] == {"not_audio": 1}
+    printed = capsys.readouterr().out
+    assert "Nothing was committed: no clip is left: no track could be encoded." in printed
+    assert "not_audio: " in printed
+    assert not (dataset / "manifest.json").exists()
 
 
 def test_covers_and_notes_are_listed_but_do_not_fail_the_job(prepare, tmp_path, dataset) -> None:
@@ -155,6 +159,47 @@ def test_too_many_failures_are_an_exit_code(prepare, tmp_path, capsys) -> None:
     assert prepare(tmp_path / "music") == 3
     assert "singsong retry" in capsys.readouterr().out
     assert prepare(tmp_path / "music", flags=("--max-failure-rate", "0.5")) == 0
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_separator_that_fails_on_each_clip_commits_nothing(
+    prepare, tmp_path, dataset, monkeypatch, capsys, before
+) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    if before:
+        assert prepare(tmp_path / "music") == 0
+    there = sorted(path.name for path in dataset.glob("*.json"))
+    nan = lambda self, mix: np.full_like(mix, np.nan)  # noqa: E731
+    monkeypatch.setattr(FakeSeparator, "separate_vocals", nan)
+    monkeypatch.setattr(FakeSeparator, "weights_sha256", "of a broken separator")
+    assert prepare(tmp_path / "music", flags=("--replace",)) == 3
+    assert "Nothing was committed: no clip is left" in capsys.readouterr().out
+    assert sorted(path.name for path in dataset.glob("*.json")) == [*there, "rejected.json"]
+
+
+def test_songs_shorter_than_a_clip_commit_nothing(prepare, tmp_path, dataset, capsys) -> None:
+    write_tones(tmp_path / "music", tracks=2, seconds=0.5)
+    assert prepare(tmp_path / "music") == 3
+    assert "every track is shorter than a clip" in capsys.readouterr().out
+    assert not (dataset / "manifest.json").exists()
+
+
+def test_a_filter_that_drops_all_commits_nothing(prepare, tmp_path, dataset, capsys) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    assert prepare(tmp_path / "music", flags=("--min-instrumental-db", "3")) == 3
+    assert "the filter drops all" in capsys.readouterr().out
+    assert prepare(tmp_path / "music") == 0
+    assert not (dataset / "rejected.json").exists()
+
+
+def test_too_many_failed_clips_are_an_exit_code(prepare, tmp_path, capsys) -> None:
+    audio = tone(4, hz=300)
+    audio[RATE // 2] = np.nan
+    (tmp_path / "music").mkdir()
+    soundfile.write(tmp_path / "music" / "a.wav", audio, RATE, subtype="FLOAT")
+    assert prepare(tmp_path / "music") == 3
+    assert "1 of 4 clips failed, more than --max-failure-rate 0.1" in capsys.readouterr().out
+    assert prepare(tmp_path / "music", flags=("--max-failure-rate", "0.25")) == 0
 
 
 def test_a_file_that_changes_while_the_job_runs_is_a_dead_letter(
@@ -246,15 +291,6 @@ def test_a_full_disk_is_said_plainly_and_loses_nothing(
     monkeypatch.setattr(shutil, "copyfileobj", copy)
     assert prepare(tmp_path / "music") == 0
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
-
-
-def test_a_broken_part_is_said_with_its_name(prepare, tmp_path, dataset, capsys) -> None:
-    write_tones(tmp_path / "music", tracks=1)
-    assert prepare(tmp_path / "music") == 0
-    (part,) = (dataset / "parts").rglob("*.parquet")
-    part.write_bytes(part.read_bytes()[:100])
-    assert prepare(tmp_path / "music") == 1
-    assert part.name in capsys.readouterr().err
 
 
 def test_a_manifest_that_is_no_manifest_is_not_overwritten(prepare, tmp_path, dataset, capsys):

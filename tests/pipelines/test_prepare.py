@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import threading
 from collections import Counter
@@ -13,10 +14,12 @@ import soundfile
 
 import singsong.pipelines.prepare
 import singsong.transforms.encode_tracks
+import singsong.transforms.track_rows
 from singsong import storage
 from singsong.commands import cli
 from singsong.dataset.manifest import Manifest, read_manifest
 from singsong.schemas.names import shard_of, split_of
+from tests.pipelines.conftest import use_fakes
 from tests.support.fakes import RATE, VOCALS_HZ, VOCALS_LEVEL, tone, write_tones
 
 
@@ -198,7 +201,7 @@ def test_a_stricter_filter_and_other_shards_cost_no_encoding(
     monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
     stricter = ("--min-instrumental-db", "-15", "--clips-per-shard", "1")
     assert prepare(tmp_path / "a.wav", flags=stricter) == 1
-    assert prepare(tmp_path / "a.wav", flags=(*stricter, "--new-version")) == 0
+    assert prepare(tmp_path / "a.wav", flags=(*stricter, "--replace")) == 0
     assert read_manifest(str(dataset)).counts.clips.kept == 1
     assert verify(dataset) == 0
     assert cli.main(["dataset", "verify", str(dataset), "--version", first[:12]]) == 0
@@ -215,12 +218,69 @@ def test_encode_dropped_makes_any_later_filter_free(
     prepare, tmp_path: Path, monkeypatch, dataset: Path
 ) -> None:
     soundfile.write(tmp_path / "a.wav", tone(2, hz=300, level=0.01), RATE)
-    assert prepare(tmp_path / "a.wav", flags=("--encode-dropped",)) == 0
-    assert read_manifest(str(dataset)).counts.clips.kept == 0
+    assert prepare(tmp_path / "a.wav", flags=("--encode-dropped",)) == 3
+    assert not (dataset / "manifest.json").exists()
     monkeypatch.setattr(singsong.transforms.encode_tracks, "encode_track", None)
-    looser = ("--encode-dropped", "--min-instrumental-db", "-60", "--new-version")
+    looser = ("--encode-dropped", "--min-instrumental-db", "-60")
     assert prepare(tmp_path / "a.wav", flags=looser) == 0
     assert read_manifest(str(dataset)).counts.clips.kept == 2
+
+
+def test_a_looser_filter_adds_the_codes_that_are_missing(
+    prepare, tmp_path: Path, monkeypatch, dataset: Path
+) -> None:
+    """Only the clips without codes are separated again, and the result is as if made at once."""
+    audio = np.concatenate([tone(1, hz=300, level=level) for level in (0.3, 0.01, 0.3, 0.02)])
+    soundfile.write(tmp_path / "a.wav", audio, RATE)
+    assert prepare(tmp_path / "a.wav") == 0
+    looser = ("--min-instrumental-db", "-60")
+    assert prepare(tmp_path / "a.wav", output=tmp_path / "at_once", flags=looser) == 0
+    models = use_fakes(monkeypatch)
+    assert prepare(tmp_path / "a.wav", flags=(*looser, "--replace")) == 0
+    assert models.separator.calls == 2
+    assert read_manifest(str(dataset)).counts.clips.kept == 4
+    want = read_manifest(str(tmp_path / "at_once")).dataset_digest
+    assert read_manifest(str(dataset)).dataset_digest == want
+    assert verify(dataset) == 0
+
+
+@pytest.mark.parametrize("level_db", [-25.000000003, -25.0, -24.999999997])
+def test_a_clip_at_the_threshold_is_decided_once(
+    prepare, tmp_path: Path, monkeypatch, level_db: float, dataset: Path
+) -> None:
+    monkeypatch.setattr(singsong.transforms.track_rows, "peak_rms_db", lambda *_, **__: level_db)
+    soundfile.write(tmp_path / "a.wav", tone(2, hz=300), RATE)
+    assert prepare(tmp_path / "a.wav") == 0
+    assert read_manifest(str(dataset)).counts.clips.kept == 2
+
+
+def test_a_damaged_part_is_named_and_made_again(
+    prepare, tmp_path: Path, capsys, dataset: Path
+) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    assert prepare(tmp_path / "music") == 0
+    want = read_manifest(str(dataset)).dataset_digest
+    (part, _) = sorted((dataset / "parts").rglob("*.parquet"))
+    data = bytearray(part.read_bytes())
+    data[len(data) // 3] ^= 1
+    part.write_bytes(data)
+    assert prepare(tmp_path / "music") == 0
+    assert part.name in capsys.readouterr().err
+    assert read_manifest(str(dataset)).dataset_digest == want
+    assert part.read_bytes() != data
+
+
+def test_small_libraries_are_told_how_to_fill_each_split(
+    prepare, tmp_path: Path, capsys, dataset: Path
+) -> None:
+    write_tones(tmp_path / "music", tracks=8)
+    assert prepare(tmp_path / "music") == 0
+    printed = capsys.readouterr().out
+    assert "No clip is in the split" in printed
+    (splits,) = re.findall(r"--splits (\S+) --replace", printed)
+    assert prepare(tmp_path / "music", flags=("--splits", splits, "--replace")) == 0
+    assert all(split.clips for split in read_manifest(str(dataset)).splits.values())
+    assert "No clip is in the split" not in capsys.readouterr().out
 
 
 def test_preview_says_what_a_filter_would_keep(prepare, tmp_path, capsys, dataset) -> None:
@@ -269,7 +329,7 @@ def test_another_recipe_is_refused_and_says_what_differs(
     assert prepare(tmp_path / "music", flags=("--noise-sigma", "0")) == 1
     error = capsys.readouterr().err
     assert "encode.noise_sigma: 0.01 -> 0.0" in error
-    assert "--new-version" in error
+    assert "--replace" in error
     assert (dataset / "manifest.json").read_bytes() == before
 
 
@@ -336,8 +396,8 @@ def test_what_follows_two_dashes_goes_to_beam(prepare, tmp_path: Path, monkeypat
     monkeypatch.setattr(
         singsong.pipelines.prepare, "prepare", lambda config: configs.append(config) or 0
     )
-    assert prepare(tmp_path / "music", flags=("--", "--direct_num_workers=7", "--x")) == 0
-    assert configs[0].runner.beam_args == ("--direct_num_workers=7", "--x")
+    assert prepare(tmp_path / "music", flags=("--", "--save_main_session", "--x")) == 0
+    assert configs[0].runner.beam_args == ("--save_main_session", "--x")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import singsong
 from benchmarks.support.command import committed_bytes, digest
 from singsong.commands.cli import main
 from singsong.pipelines import prepare_call
+from singsong.pipelines.existing import Existing
 from singsong.pipelines.prepare import PrepareConfig
 from singsong.pipelines.prepare_call import profile_recipe
 from singsong.pipelines.recipe_arguments import PROFILES
@@ -19,9 +20,7 @@ from singsong.runners.local import LocalOptions
 from singsong.schemas.recipe import NO_FILTER, DatasetRecipe, EncodeRecipe
 from tests.support.fakes import write_tones
 
-ONE_SECOND = DatasetRecipe(
-    encode=EncodeRecipe(clip_seconds=1.0, encode_filter=NO_FILTER), dataset_filter=NO_FILTER
-)
+ONE_SECOND = DatasetRecipe(encode=EncodeRecipe(clip_seconds=1.0), dataset_filter=NO_FILTER)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_each_argument_reaches_the_job(configs: list[PrepareConfig], tmp_path: P
         parts=tmp_path / "shared",
         recipe=ONE_SECOND,
         runner=runner,
-        new_version=True,
+        replace=True,
         max_failure_rate=0.5,
     )
     assert opened == str(tmp_path / "out")
@@ -79,7 +78,7 @@ def test_each_argument_reaches_the_job(configs: list[PrepareConfig], tmp_path: P
             parts=str(tmp_path / "shared"),
             recipe=ONE_SECOND,
             runner=runner,
-            new_version=True,
+            existing=Existing.REPLACE,
             max_failure_rate=0.5,
         )
     ]
@@ -98,12 +97,18 @@ def test_wrong_settings_are_refused(configs: list[PrepareConfig]) -> None:
         singsong.prepare("music", output="dataset", workers=2, runner=LocalOptions())
     with pytest.raises(ValueError, match="at least one file or folder"):
         singsong.prepare([], output="dataset")
+    with pytest.raises(ValueError, match="either adds to a dataset or replaces it"):
+        singsong.prepare("music", output="dataset", add=True, replace=True)
     assert not configs
 
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [(ExitCode.FAILED_TRACKS, JobFailedError), (ExitCode.INTERRUPTED, KeyboardInterrupt)],
+    [
+        (ExitCode.FAILED_TRACKS, JobFailedError),
+        (ExitCode.FAILED, JobFailedError),
+        (ExitCode.INTERRUPTED, KeyboardInterrupt),
+    ],
 )
 def test_what_the_command_says_by_its_exit_code_raises(
     code: ExitCode, error: type[BaseException], monkeypatch: pytest.MonkeyPatch

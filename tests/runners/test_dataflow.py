@@ -246,11 +246,30 @@ def test_wrong_options_are_refused(wrong: dict, message: str) -> None:
         DataflowOptions(**{**MINIMUM, **wrong})
 
 
-def test_what_follows_the_dashes_wins() -> None:
-    given = DataflowOptions(**MINIMUM, beam_args=("--machine_type=e2-standard-2",))
+def test_what_follows_the_dashes_goes_to_beam() -> None:
+    beam_args = ("--staging_location=gs://near/staging", "--experiments=x")
+    given = DataflowOptions(**MINIMUM, beam_args=beam_args)
     parsed = PipelineOptions(given.beam_options()).get_all_options()
-    assert parsed["machine_type"] == "e2-standard-2"
+    assert parsed["staging_location"] == "gs://near/staging"
+    assert parsed["experiments"] == ["no_use_multiple_sdk_containers", "x"]
     assert parsed["number_of_worker_harness_threads"] == 4
+
+
+def test_every_flag_that_ours_set_is_refused_after_the_dashes() -> None:
+    """Beam's parser takes the last of two values, so our checks would look at the wrong one."""
+    everything = {
+        "service_account": "a@b.c",
+        "subnetwork": "regions/r/subnetworks/s",
+        "template": "gs://near/t",
+        "job_name": "j",
+    }
+    free = {"--staging_location", "--sdk_location", "--experiments"}  # no flag of ours sets these
+    set_by_ours = DataflowOptions(**MINIMUM, **everything).beam_options()
+    for flag in {argument.partition("=")[0] for argument in set_by_ours} - free:
+        with pytest.raises(ValueError, match=f"{flag} is set by --.*: give that one"):
+            DataflowOptions(**MINIMUM, beam_args=("--x", f"{flag}=1"))
+    with pytest.raises(ValueError, match="is set by --machine-type:"):
+        DataflowOptions(**MINIMUM, beam_args=("--worker_machine_type", "n2"))
 
 
 def test_flags_of_another_runner_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,20 @@ def explode(element: int) -> int:
     raise ValueError(f"element {element} is wrong")
 
 
+@pytest.mark.parametrize(
+    ("flag", "ours"),
+    [
+        ("--direct_num_workers=7", "--workers"),
+        ("--direct_running_mode", "--mode"),
+        ("--runner=DirectRunner", "--runner"),
+    ],
+)
+def test_a_flag_that_ours_set_is_refused_after_the_dashes(flag: str, ours: str) -> None:
+    with pytest.raises(ValueError, match=f" is set by {ours}: give that one, before the --"):
+        LocalOptions(beam_args=("--experiments=x", flag))
+    assert LocalOptions(beam_args=("--experiments=x",)).beam_options()[-1] == "--experiments=x"
+
+
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
 def test_the_first_cause_is_told_in_a_line(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(JobFailedError) as failure:

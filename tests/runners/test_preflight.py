@@ -1,6 +1,5 @@
-"""Each error that would cost money is found before a job is submitted, and says what to do."""
+"""What is checked before a job is submitted: each complaint says what to do."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,10 +69,6 @@ def test_a_model_of_no_role_has_no_label() -> None:
         image_labels([("vocals", ModelSpec(name="lite"))])
 
 
-def test_the_right_image_passes(registry: StubRegistry) -> None:
-    check_image(registry.push(labels()), weights=WEIGHTS)
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -90,6 +85,7 @@ def test_the_right_image_passes(registry: StubRegistry) -> None:
 def test_an_image_that_differs_is_refused(
     registry: StubRegistry, wrong: dict, message: str
 ) -> None:
+    check_image(registry.push(labels()), weights=WEIGHTS)
     with pytest.raises(ValueError, match=message):
         check_image(registry.push(labels(**wrong)), weights=WEIGHTS)
 
@@ -176,8 +172,12 @@ def test_a_bucket_that_may_not_be_written_is_told(buckets: Store) -> None:
         buckets.proxy.reset()
 
 
-def test_other_stores_are_left_to_who_reads_them() -> None:
+def test_other_stores_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(storage, "filesystem", asked.append)
+    monkeypatch.setattr(storage, "put_bytes", lambda url, _: asked.append(url))
     check_bucket("s3://somewhere/x", region="us-central1")
+    assert not asked
 
 
 @pytest.mark.parametrize(
@@ -212,24 +212,31 @@ def test_where_a_bucket_is_near(facts: dict, region: str, near: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "message"),
+    ("device", "gpu", "message"),
     [
-        (lambda: check_device("cpu", "nvidia-l4"), "would be paid for and not used"),
-        (lambda: check_device("cuda", ""), "--device cuda needs workers with a GPU"),
-        (lambda: check_device("cuda:1", "nvidia-l4"), "a worker has one GPU"),
-        (lambda: check_reachable(("/home/me/music",), {}), "input /home/me/music is on this mach"),
-        (lambda: check_reachable((), {"--scratch": "/tmp/x"}), "--scratch /tmp/x is on this mach"),
+        ("cpu", "nvidia-l4", "would be paid for and not used"),
+        ("cuda", "", "--device cuda needs workers with a GPU"),
+        ("cuda:1", "nvidia-l4", "a worker has one GPU"),
     ],
 )
-def test_what_workers_lack_is_refused(check: Callable[[], None], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check()
-
-
-def test_what_workers_have_passes() -> None:
+def test_a_gpu_that_is_not_used_or_missing_is_refused(device: str, gpu: str, message: str) -> None:
     check_device("cuda", "nvidia-l4")
     check_device("cpu", "")
+    with pytest.raises(ValueError, match=message):
+        check_device(device, gpu)
+
+
+@pytest.mark.parametrize(
+    ("reads", "writes", "message"),
+    [
+        (("/home/me/music",), {}, "input /home/me/music is on this mach"),
+        ((), {"--scratch": "/tmp/x"}, "--scratch /tmp/x is on this mach"),
+    ],
+)
+def test_what_workers_cannot_reach_is_refused(reads: tuple, writes: dict, message: str) -> None:
     check_reachable(("gs://a/b",), {"--output": "s3://c/d"})
+    with pytest.raises(ValueError, match=message):
+        check_reachable(reads, writes)
 
 
 def test_nothing_is_submitted_after_an_error(

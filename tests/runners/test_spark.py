@@ -118,7 +118,13 @@ def test_a_cluster_starts_the_worker_command() -> None:
     )
 
 
-def test_what_follows_the_dashes_wins() -> None:
+@pytest.mark.parametrize("flag", ["--runner=DirectRunner", "--spark_master_url=local[1]"])
+def test_a_flag_that_ours_set_is_refused_after_the_dashes(flag: str) -> None:
+    with pytest.raises(ValueError, match=r" is set by --.*: give that one, before"):
+        SparkOptions(spark_master="local[2]", beam_args=(flag,))
+
+
+def test_the_last_of_two_java_properties_counts() -> None:
     options = SparkOptions(
         spark_master="local[2]",
         beam_args=("--job_server_jvm_properties=-Dspark.default.parallelism=77",),

@@ -27,7 +27,17 @@ PAPER = Geometry(
 )
 SOURCES = ("vocals", "vocals_noisy", "instrumental")
 CODES = [f"{source}_{kind}" for source in SOURCES for kind in ("semantic", "acoustic")]
-LEVELS = ["mix_peak_rms_db", "vocals_peak_rms_db", "instrumental_peak_rms_db", "sum_error"]
+MIX_FIGURES = ["mix_peak_rms_db", "mix_dc_offset", "mix_clipped_fraction", "mix_bandwidth_hz"]
+VOCALS_FIGURES = [
+    "vocals_peak_rms_db",
+    "instrumental_peak_rms_db",
+    "vocals_active_fraction",
+    "vocals_lag_ms",
+    "vocals_gain_in_mix",
+    "vocals_excess_fraction",
+    "vocals_above_mix_db",
+]
+LEVELS = [*MIX_FIGURES, *VOCALS_FIGURES]
 
 
 def fields_of(**recipe: object) -> dict[str, RecordField]:
@@ -50,7 +60,7 @@ def test_a_record_of_the_paper() -> None:
 
 def test_another_version_or_size_of_groups_is_another_format() -> None:
     """Readers of published datasets find a record by these numbers."""
-    assert (SCHEMA_VERSION, ROWS_PER_GROUP) == (1, 256)
+    assert (SCHEMA_VERSION, ROWS_PER_GROUP) == (2, 256)
 
 
 def test_fields_and_geometries_are_values() -> None:
@@ -66,9 +76,10 @@ def test_each_code_says_of_which_sound_it_is() -> None:
         assert fields[f"{source}_semantic"].meaning == f"semantic codes of the {sound}"
 
 
-def test_without_a_separator_there_is_one_source_and_one_level() -> None:
+def test_without_a_separator_there_is_one_source_and_its_figures() -> None:
     fields = fields_of(separator=None)
-    assert [name for name in fields if "peak" in name or name == "sum_error"] == LEVELS[:1]
+    figures = [name for name, field in fields.items() if field.kind == "float32"]
+    assert figures == ["start_s", *MIX_FIGURES]
     codes = [name for name, field in fields.items() if field.kind == "codes"]
     assert len(codes) == 2
     assert not set(codes) & set(CODES)
@@ -98,6 +109,13 @@ def test_codes_of_a_shard_have_one_size_and_are_never_null() -> None:
     types = {"clip_id": pa.string(), "clip_index": pa.int32(), "start_s": pa.float32()}
     for schema in (shard_schema(fields), part_schema(fields)):
         assert {name: schema.field(name).type for name in types} == types
+
+
+def test_version_1_has_its_own_fields() -> None:
+    fields = [field.name for field in record_fields(EncodeRecipe(), PAPER, schema_version=1)]
+    text = ["clip_id", "track_id", "clip_index", "split", "status", "reason", "message", "start_s"]
+    levels = ["mix_peak_rms_db", "vocals_peak_rms_db", "instrumental_peak_rms_db", "sum_error"]
+    assert fields == [*text, *levels, *CODES]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ VOCALS_LEVEL, VOCALS_HZ = 0.5, 1500
 class FakeSeparator:
     """Takes the ring-modulated mix for vocals.
 
-    The stems differ in level and in pitch, so that no test passes with the two swapped.
+    The stems differ in level and in pitch, so that no test passes with the two swapped. No
+    separator of a pure tone can do that: recipes with this one have `NO_SEPARATION_LIMITS`.
     """
 
     sample_rate_hz = RATE

@@ -7,12 +7,14 @@ from pathlib import Path
 from singsong import storage
 from singsong.dataset.commit import commit_dataset
 from singsong.dataset.manifest import Manifest, ShardEntry
-from singsong.dataset.parts import write_part
+from singsong.dataset.part_files import write_part
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.schemas.elements import DeadLetter, PartRef, Track
 from singsong.schemas.names import part_path
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec, encode_digest
 from singsong.schemas.records import record_fields
+from singsong.schemas.separation import NO_SEPARATION_LIMITS
+from singsong.transforms.arithmetic import ARITHMETIC
 from singsong.transforms.assemble_shards import (
     AssembleConfig,
     SelectedTrack,
@@ -25,28 +27,39 @@ from tests.support.fakes import fake_models, tone
 
 _FAKE = ModelSpec(name="fake")
 RECIPE = DatasetRecipe(
-    encode=EncodeRecipe(clip_seconds=1.0, separator=_FAKE, acoustic=_FAKE, semantic=_FAKE),
+    encode=EncodeRecipe(
+        clip_seconds=1.0,
+        separator=_FAKE,
+        acoustic=_FAKE,
+        semantic=_FAKE,
+        separation=NO_SEPARATION_LIMITS,
+    ),
     splits=(("train", 1), ("test", 1)),
     clips_per_shard=6,
 )
 MODELS = fake_models()
 
 
+def digest_of(recipe: EncodeRecipe) -> str:
+    return encode_digest(recipe, weights=MODELS.weights, arithmetic=ARITHMETIC)
+
+
 def config(folder: Path, recipe: DatasetRecipe = RECIPE) -> AssembleConfig:
     return AssembleConfig(
         recipe=recipe,
-        weights=tuple(MODELS.weights.items()),
+        weights=MODELS.weights,
         geometry=MODELS.geometry,
+        encode_digest=digest_of(recipe.encode),
         parts=str(folder / "parts"),
         dataset=str(folder),
-        origin=(("separator", "fake"), ("acoustic", "fake"), ("semantic", "fake")),
+        origin={"parts": "parts", "separator": "fake", "acoustic": "fake", "semantic": "fake"},
     )
 
 
 def write_tone_part(folder: Path, number: int, recipe: EncodeRecipe = RECIPE.encode) -> PartRef:
     """Writes the part of a track of two clips and a tail; each number is another pitch."""
     track_id = hashlib.sha256(f"tone {number}".encode()).hexdigest()
-    path = part_path(track_id, encode_digest(recipe, MODELS.weights))
+    path = part_path(track_id, digest_of(recipe))
     track_rows = TrackRows(track_id=track_id, recipe=recipe, models=MODELS, watch=Stopwatch())
     write_part(
         storage.join(str(folder / "parts"), path),
@@ -91,13 +104,9 @@ def write_small_dataset(
     parts = [write_tone_part(folder, number) for number in range(tracks)]
     selected = [select_clips(part, job)[0] for part in parts]
     return commit_dataset(
-        dataset=job.dataset,
-        recipe=job.recipe,
-        weights=dict(job.weights),
-        geometry=job.geometry,
+        job,
         tracks=[track.summary for track in selected],
         letters=letters,
         shards=write_shards(selected, job),
         listed=tracks + sum(letter.clip_index is None for letter in letters),
-        origin=dict(job.origin),
     )

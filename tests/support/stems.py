@@ -9,15 +9,13 @@ import numpy as np
 from singsong.models.bundle import Models
 from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
-from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, ModelSpec
+from singsong.schemas.recipe import EncodeRecipe, ModelSpec
 
 RATE, ACOUSTIC_RATE, SEMANTIC_RATE = 44100, 8000, 16000
 SECONDS = 0.2
 SAMPLES = round(SECONDS * RATE)
 _STEPS = 15000  # codes per unit of amplitude; small enough for uint16 up to amplitude 2
-RECIPE = EncodeRecipe(
-    clip_seconds=SECONDS, separator=ModelSpec(name="fake"), encode_filter=NO_FILTER
-)
+RECIPE = EncodeRecipe(clip_seconds=SECONDS, separator=ModelSpec(name="fake"))
 
 
 @dataclasses.dataclass(frozen=True)

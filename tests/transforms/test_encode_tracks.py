@@ -12,17 +12,23 @@ import pytest
 import soundfile
 
 import singsong.transforms.encode_tracks
-from singsong.dataset.parquet_files import open_parquet
-from singsong.dataset.parts import read_facts
+from singsong.dataset.part_files import open_part
 from singsong.models.bundle import Models
 from singsong.schemas.elements import DeadLetter, PartRef, Track
 from singsong.schemas.recipe import EncodeRecipe, ModelSpec
+from singsong.schemas.separation import NO_SEPARATION_LIMITS
 from singsong.transforms.encode_tracks import EncodeConfig, WeightsMismatchError, _EncodeStep
 from singsong.transforms.per_track import _ForEachTrack
 from tests.support.fakes import RATE, FakeCodec, fake_models, tone
 
 FAKE = ModelSpec(name="fake")
-RECIPE = EncodeRecipe(clip_seconds=0.5, separator=FAKE, acoustic=FAKE, semantic=FAKE)
+RECIPE = EncodeRecipe(
+    clip_seconds=0.5,
+    separator=FAKE,
+    acoustic=FAKE,
+    semantic=FAKE,
+    separation=NO_SEPARATION_LIMITS,
+)
 
 
 def write_track(path: Path, audio: np.ndarray) -> Track:
@@ -64,7 +70,8 @@ def test_a_part_holds_every_clip_and_the_facts(models: Models, tmp_path: Path) -
     assert [row["clip_id"] for row in rows] == [f"{track.track_id[:32]}-{n:06d}" for n in range(3)]
     assert rows[1]["reason"] == "non_finite"
     assert "NaN" in rows[1]["message"]
-    facts = read_facts(open_parquet(str(file)))
+    with open_part(str(file)) as opened:
+        facts = opened.facts
     assert facts.track_id == track.track_id
     assert (facts.seconds, facts.tail_seconds) == (1.75, 0.25)
 

@@ -12,7 +12,7 @@ import soxr
 
 from singsong.models.bundle import Models
 from singsong.schemas.errors import EmptyFileError
-from singsong.schemas.recipe import EncodeRecipe
+from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter
 from singsong.transforms.stopwatch import Stopwatch
 from singsong.transforms.track_rows import TrackRows
 from tests.support.stems import (
@@ -34,8 +34,19 @@ TRACK_ID = hashlib.sha256(b"the track").hexdigest()
 SOURCES = ("vocals", "vocals_noisy", "instrumental")
 
 
-def track_rows(models: Models, recipe: EncodeRecipe = RECIPE, track_id: str = TRACK_ID):
-    return TrackRows(track_id=track_id, recipe=recipe, models=models, watch=Stopwatch())
+def track_rows(
+    models: Models,
+    recipe: EncodeRecipe = RECIPE,
+    track_id: str = TRACK_ID,
+    encode_filter: LoudnessFilter = NO_FILTER,
+):
+    return TrackRows(
+        track_id=track_id,
+        recipe=recipe,
+        models=models,
+        watch=Stopwatch(),
+        encode_filter=encode_filter,
+    )
 
 
 def blocks(clips: Sequence[Stems], size: int = 5000) -> Iterable[np.ndarray]:
@@ -49,20 +60,28 @@ def encode(
     *,
     models: Models | None = None,
     track_id: str = TRACK_ID,
+    encode_filter: LoudnessFilter = NO_FILTER,
 ) -> list[dict]:
     models = models or telling_models(clips, separated=recipe.separator is not None)
-    return [dict(row) for row in track_rows(models, recipe, track_id).rows(blocks(clips))]
+    job = track_rows(models, recipe, track_id, encode_filter)
+    return [dict(row) for row in job.rows(blocks(clips))]
 
 
 def clip_name(index: int, track_id: str = TRACK_ID) -> str:
     return f"{track_id[:32]}-{index:06d}"
 
 
-def noise(samples: int, *, sigma: float, seed: int, clip_id: str) -> np.ndarray:
-    """The documented noise: Philox, keyed by the sha256 of seed, purpose and clip id."""
+def noise(rate_hz: int, *, sigma: float, seed: int, clip_id: str) -> np.ndarray:
+    """The documented noise: Philox, keyed by the sha256 of seed, purpose and clip id.
+
+    It is drawn at 16 kHz, and resampled.
+    """
     name = f'[{seed}, "noise", "{clip_id}"]'.encode()
     key = int.from_bytes(hashlib.sha256(name).digest()[:16], "little")
+    samples = round(SECONDS * 16000)
     draws = np.random.Generator(np.random.Philox(key=key)).standard_normal(samples, np.float32)
+    if rate_hz != 16000:
+        draws = soxr.resample(draws, 16000, rate_hz, quality="HQ")
     return np.float32(sigma) * draws
 
 
@@ -72,7 +91,7 @@ def sounds(
     """What a model must hear of a clip, by source."""
     vocals = soxr.resample(clip.vocals, RATE, rate_hz, quality="HQ")
     instrumental = soxr.resample(clip.mix - clip.vocals, RATE, rate_hz, quality="HQ")
-    noisy = vocals + noise(len(vocals), sigma=sigma, seed=seed, clip_id=clip_id)
+    noisy = vocals + noise(rate_hz, sigma=sigma, seed=seed, clip_id=clip_id)
     return {"vocals": vocals, "vocals_noisy": noisy, "instrumental": instrumental}
 
 
@@ -250,5 +269,5 @@ def test_each_step_is_timed_under_its_name() -> None:
     clips = song(1)
     job = track_rows(telling_models(clips))
     list(job.rows(blocks(clips)))
-    names = {"decode", "fingerprint", "separate", "loudness", "resample", "noise"}
+    names = {"decode", "fingerprint", "separate", "loudness", "figures", "resample", "noise"}
     assert set(job.watch.seconds) == names | {"acoustic", "semantic"}

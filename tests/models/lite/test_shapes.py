@@ -9,10 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singsong.models.lite.shapes import fit_books, nearest_shapes, search, signed_shapes, sum_shapes
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+from tests.support.lite_models import normal
 
 
 def errors(points: torch.Tensor, codes: torch.Tensor, books: torch.Tensor) -> torch.Tensor:

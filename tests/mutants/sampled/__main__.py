@@ -8,13 +8,10 @@ The exit code is 1 if too few are noticed, or one that is not is missing in `fil
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from tests.mutants.__main__ import ROOT
+from tests.mutants.arguments import make_parser
 from tests.mutants.listings import Mutant
 from tests.mutants.runner import (
     FailingTestsError,
@@ -27,7 +24,9 @@ from tests.mutants.trials import Outcome, Trial
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the sample and returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = make_parser(
+        "python -m tests.mutants.sampled", __doc__, only="the path of the file"
+    ).parse_args(argv)
     config = read_config(args.root)
     files = [file for file in config.files if args.only in file.path]
     mutants = [
@@ -77,16 +76,6 @@ def _report_survivors(found: Mapping[Mutant, Trial], file: SampledFile) -> int:
         elif reason is not None:
             print(f"  no longer survives, so remove it from {CONFIG}: {mutant.name}")
     return unexplained
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.mutants.sampled", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--only", default="", metavar="WORD", help="in the path of the file")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="changes at once")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the working tree to copy")
-    return parser
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.__main__ import ROOT
+from tests.mutants.arguments import ROOT
 from tests.mutants.listings import Mutant
 from tests.mutants.sampled.__main__ import main, report
 from tests.mutants.sampled.sample import (

@@ -1,0 +1,67 @@
+"""Pages of Ogg, against files of which we know what is in them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from singsong.audio.decode_ogg import OggLayout, ogg_checksum, scan_ogg
+from tests.support import audio_files as files
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("ogg") / "a.ogg"
+    return files.write_audio(path, files.music(3.0), container="OGG").read_bytes()
+
+
+def scan(path: Path, data: bytes) -> OggLayout:
+    path.write_bytes(data)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return scan_ogg(fd)
+    finally:
+        os.close(fd)
+
+
+def ranges(layout: OggLayout) -> list[tuple[int, int]]:
+    return [(part.where.start, part.where.end) for part in layout.parts]
+
+
+@pytest.mark.parametrize("tail", [b"", b"tail", bytes(9000)])
+def test_sound_file_is_one_part(tmp_path: Path, whole: bytes, tail: bytes) -> None:
+    layout = scan(tmp_path / "a", whole + tail)
+    assert ranges(layout) == [(0, len(whole))]
+    assert layout.parts[0].heads[0].startswith(b"\x01vorbis")
+    assert (layout.damage, layout.cut) == (None, False)
+
+
+def test_chained_files_are_parts(tmp_path: Path, whole: bytes) -> None:
+    size = len(whole)
+    layout = scan(tmp_path / "a", whole * 3)
+    assert ranges(layout) == [(0, size), (size, 2 * size), (2 * size, 3 * size)]
+    assert layout.damage is None
+
+
+def test_file_cut_inside_its_last_page(tmp_path: Path, whole: bytes) -> None:
+    last = whole.rindex(b"OggS")
+    assert not scan(tmp_path / "a", whole[:last]).cut
+    for cut in (last + 10, last + 27, len(whole) - 1):
+        layout = scan(tmp_path / "a", whole[:cut])
+        assert (ranges(layout), layout.cut, layout.damage) == ([(0, last)], True, None)
+
+
+def test_damage_before_the_end_is_named(tmp_path: Path, whole: bytes) -> None:
+    second = whole.index(b"OggS", 4)
+    third = whole.index(b"OggS", second + 4)
+    flipped = whole[: third - 1] + bytes([whole[third - 1] ^ 1]) + whole[third:]
+    assert scan(tmp_path / "a", flipped).damage == f"the page at {second} is damaged"
+    missing = whole[:second] + whole[third:]
+    assert scan(tmp_path / "a", missing).damage == f"pages are missing at {second}"
+    stuffed = whole[:third] + b"junk" + whole[third:]
+    assert "belong to no page" in str(scan(tmp_path / "a", stuffed).damage)
+
+
+def test_checksum_is_that_of_real_pages(whole: bytes) -> None:
+    page = whole[: whole.index(b"OggS", 4)]
+    assert ogg_checksum(page) == int.from_bytes(page[22:26], "little")
