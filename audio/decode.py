@@ -17,7 +17,6 @@ What a file consists of:
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import itertools
 import logging
@@ -29,6 +28,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from singsong import storage
 from singsong.audio.decode_bitstream import BitstreamCheck
 from singsong.audio.decode_parts import read_parts
 from singsong.audio.decode_source import DecodeLimits, Part, ReadOptions
@@ -48,8 +48,6 @@ __all__ = ["DEFAULT_LIMITS", "VERSION", "DecodeLimits", "read_channels", "stream
 VERSION = 2
 DEFAULT_LIMITS = DecodeLimits()
 _LOGGER = logging.getLogger(__name__)
-# Errors of this machine, not of the file.
-_MACHINE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def stream_mono(
@@ -216,7 +214,7 @@ def _open_file(path: str) -> int:
         # Without O_NONBLOCK, opening a named pipe would block until somebody writes to it.
         fd = os.open(os.fsencode(path), os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in _MACHINE_ERRORS:
+        if storage.is_machine_trouble(error):
             raise
         raise UnreadableFileError(f"the file cannot be opened: {error.strerror}") from None
     except ValueError:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
+from singsong.runners.errors import JobFailedError
 from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.errors import SingsongError
 from singsong.schemas.extras import extra_needed
+from singsong.schemas.text import printable
 
 
 class CommandModule(Protocol):
@@ -52,7 +55,7 @@ class Command:
     def parser(self) -> argparse.ArgumentParser:
         """Returns its parser."""
         module = self.load()
-        parser = argparse.ArgumentParser(
+        parser = _Parser(
             prog=f"singsong {self.name}",
             description=module.__doc__,
             allow_abbrev=False,
@@ -73,6 +76,13 @@ class Command:
         if for_beam:
             args.beam_args = for_beam
         return args
+
+
+class _Parser(argparse.ArgumentParser):
+    """Prints no raw control characters of what was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -132,6 +142,9 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns its exit code; an error is one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that it cannot encode ends no command
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = arguments[:1] == ["--debug"]
     name, *rest = arguments[debug:] or [""]
@@ -167,11 +180,27 @@ def run(command: Command, arguments: Sequence[str], *, debug: bool = False) -> i
     except KeyboardInterrupt:
         print(f"singsong {command.name}: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except (ValueError, OSError, SingsongError) as error:
-        if debug:
+    except (ValueError, OSError, SingsongError, MemoryError, RuntimeError) as error:
+        if debug or not _is_told_in_a_line(error):
             raise
-        print(f"singsong {command.name}: {error}", file=sys.stderr)
-        return ExitCode.FAILED
+        return _complain(command, error)
+
+
+def _is_told_in_a_line(error: Exception) -> bool:
+    from singsong.storage import is_machine_trouble  # which the command alone does not need
+
+    return isinstance(error, ValueError | OSError | SingsongError) or is_machine_trouble(error)
+
+
+def _complain(command: Command, error: Exception) -> int:
+    """Prints an error in one line and returns the exit code."""
+    from singsong.storage import with_advice
+
+    text = str(error) or type(error).__name__
+    if not isinstance(error, JobFailedError):  # which has its advice
+        text = with_advice(text)
+    print(f"singsong {command.name}: {printable(text)}", file=sys.stderr)
+    return error.exit_code if isinstance(error, JobFailedError) else ExitCode.FAILED
 
 
 def _set_up_logging(*, debug: bool) -> None:

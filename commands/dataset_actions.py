@@ -18,6 +18,7 @@ from singsong.dataset.versions import version_names
 from singsong.pipelines.recipe_arguments import thresholds_from
 from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.outcomes import TrackStatus
+from singsong.schemas.text import printable
 
 
 def show(args: argparse.Namespace) -> int:
@@ -31,10 +32,9 @@ def show(args: argparse.Namespace) -> int:
     print(f"dataset {manifest.dataset_digest}")
     print_all([*describe(dataset), *describe_makers(dataset)])
     for role, digest in sorted(manifest.weights.items()):
-        print(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}")
+        print(printable(f"{role:<28}{manifest.origin.get(role, '')}  {digest[:12]}"))
     for failure in dataset.failures:
-        clip = "" if failure.clip_index is None else f" clip {failure.clip_index}"
-        print(f"{failure.reason}: {failure.uri}{clip}: {failure.message}")
+        print(failure.to_line())
     return 0
 
 
@@ -52,9 +52,9 @@ def verify(args: argparse.Namespace) -> int:
     with tqdm(total=files + parts, unit="file", desc="verify", disable=None) as bar:
         problems = list(verify_dataset(dataset, on_file=bar.update, on_part=bar.update))
     for problem in problems:
-        print(problem)
+        print(printable(problem))
     if problems:
-        print(f"{len(problems)} problems in {args.dataset}")
+        print(printable(f"{len(problems)} problems in {args.dataset}"))
         return ExitCode.FAILED
     rows = sum(shard.rows for shard in dataset.shards)
     digest = dataset.manifest.dataset_digest

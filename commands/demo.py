@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from singsong.pipelines.places import check_output_folder
 from singsong.runners.exit_codes import ExitCode
+from singsong.schemas.text import printable
 
 if TYPE_CHECKING:
     from singsong.dataset.handle import Dataset
@@ -91,12 +92,13 @@ def run(args: argparse.Namespace) -> int:
     code = code or _accompany(args.folder)
     if code:
         return code
+    shown = printable(str(args.folder))
     print(
         f"\nThe demo took {time.monotonic() - started:.0f} s. What to look at:\n"
-        f"  {args.folder / 'listen' / 'index.html'}  hear the codes, in a browser\n"
-        f"  {args.folder / 'dataset' / 'manifest.json'}  what the dataset holds\n"
-        f"  singsong dataset show {args.folder / 'dataset'}  the same as a table\n"
-        f"  {args.folder / 'accompanied.wav'}  a singer, accompanied by the model\n"
+        f"  {shown}/listen/index.html  hear the codes, in a browser\n"
+        f"  {shown}/dataset/manifest.json  what the dataset holds\n"
+        f"  singsong dataset show {shown}/dataset  the same as a table\n"
+        f"  {shown}/accompanied.wav  a singer, accompanied by the model\n"
         f"A model of this size, trained for {args.steps} steps on a few minutes of music, checks\n"
         "the pipeline end to end; don't expect music yet.\n"
         "Run it again: nothing is encoded or trained twice."
@@ -158,5 +160,5 @@ def _corpus(args: argparse.Namespace) -> list[str]:
 def _run(*arguments: str) -> int:
     from singsong.commands import cli
 
-    print("\n$ singsong " + " ".join(arguments), flush=True)
+    print(f"\n$ singsong {printable(' '.join(arguments))}", flush=True)
     return cli.main(arguments)

@@ -12,6 +12,7 @@ import argparse
 
 from singsong.pipelines.places import check_dataset, check_output_folder
 from singsong.runners.exit_codes import ExitCode
+from singsong.schemas.text import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
     check_output_folder(args.output)
     from singsong.evaluation.code_listening import make_page
 
-    print(make_page(args.dataset, args.output, clips=args.clips))
+    print(printable(make_page(args.dataset, args.output, clips=args.clips)))
     return ExitCode.DONE

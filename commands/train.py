@@ -20,6 +20,7 @@ from singsong.pipelines.places import check_dataset, check_output_folder, check_
 from singsong.runners.errors import JobFailedError
 from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.recipe import DTYPES
+from singsong.schemas.text import printable
 from singsong.training.featurization import FEATURIZATIONS, ModelKind
 from singsong.training.presets import PRESETS
 from singsong.training.train_config import TrainConfig
@@ -119,7 +120,7 @@ def summary(result: TrainResult, config: TrainConfig) -> str:
         lines.append(f"Ended early: no improvement in {config.patience} evaluations.")
     if result.reason == "stopped":
         lines.append("Stopped and saved: the same command with --resume continues.")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _add_model_arguments(group: argparse._ArgumentGroup, kind: ModelKind) -> None:

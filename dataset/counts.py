@@ -70,19 +70,22 @@ class Counts:
         tracks: Of the listed files.
         clips: Of their clips.
         seconds: Of their audio.
+        skipped: How many files were not listed, because operating systems leave them in folders.
     """
 
     tracks: TrackCounts = field(default_factory=TrackCounts)
     clips: ClipCounts = field(default_factory=ClipCounts)
     seconds: AudioSeconds = field(default_factory=AudioSeconds)
+    skipped: int = 0
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Mapping[str, Any]]) -> Counts:
+    def from_json(cls, value: Mapping[str, Any]) -> Counts:
         """Returns the counts in a manifest."""
         return cls(
             tracks=TrackCounts(**value["tracks"]),
             clips=ClipCounts(**value["clips"]),
             seconds=AudioSeconds(**value["seconds"]),
+            skipped=value.get("skipped", 0),
         )
 
 

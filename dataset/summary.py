@@ -9,6 +9,7 @@ from datetime import timedelta
 from singsong.dataset.counts import Counts
 from singsong.dataset.handle import Dataset
 from singsong.schemas.outcomes import TrackStatus
+from singsong.schemas.text import printable
 
 _STEPS = {
     "us_decode": "decode",
@@ -31,7 +32,7 @@ def print_summary(dataset: Dataset, *, counters: Mapping[str, int]) -> None:
         counters: Counters of the run.
     """
     print("\n".join([*describe(dataset), *describe_time(counters)]))
-    print(f"\ndataset {dataset.manifest.dataset_digest[:12]} is in {dataset.url}")
+    print(f"\ndataset {dataset.manifest.dataset_digest[:12]} is in {printable(dataset.url)}")
 
 
 def describe(dataset: Dataset) -> list[str]:
@@ -55,6 +56,7 @@ def describe_counts(counts: Counts) -> list[str]:
         f"{'  encoded':<28}{tracks.encoded:>10}",
         f"{'  duplicate':<28}{tracks.duplicate:>10}",
         *_reasons("  failed", tracks.failed),
+        *([f"{'system files skipped':<28}{counts.skipped:>10}"] if counts.skipped else []),
         f"{'clips':<28}{clips.total:>10}",
         f"{'  kept':<28}{clips.kept:>10}",
         *_reasons("  dropped", clips.dropped),

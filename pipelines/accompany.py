@@ -31,7 +31,7 @@ from singsong.pipelines.runner_arguments import (
     runner_options_from,
 )
 from singsong.runners.job import RunnerOptions
-from singsong.runners.local import LocalOptions, set_up_process
+from singsong.runners.local import LocalOptions, is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
 from singsong.schemas.recipe import ModelSpec
 from singsong.transforms.accompany_config import AccompanyConfig
@@ -162,6 +162,7 @@ def config_from(args: argparse.Namespace) -> AccompanyJobConfig:
     Raises:
         ValueError: A value is outside its range.
     """
+    runner = runner_options_from(args)
     accompany = AccompanyConfig(
         checkpoint=args.checkpoint,
         fine=args.fine,
@@ -172,6 +173,7 @@ def config_from(args: argparse.Namespace) -> AccompanyJobConfig:
         stem=args.stem,
         device=device_from(args),
         start_process=set_up_process,
+        debug=is_debugging(runner),
     )
     own_suffix = suffix_of(args.output) if is_sound_name(args.output) else ".wav"
     return AccompanyJobConfig(
@@ -179,7 +181,7 @@ def config_from(args: argparse.Namespace) -> AccompanyJobConfig:
         output=args.output,
         suffix=f".{args.format}" if args.format else own_suffix,
         accompany=accompany,
-        runner=runner_options_from(args),
+        runner=runner,
     )
 
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 from singsong import storage
 from singsong.pipelines.accompany import AccompanyJobConfig, build
 from singsong.pipelines.job_run import is_failure, run_job
+from singsong.pipelines.places import used_files
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import Job
 from singsong.runners.local import set_up_process
-from singsong.schemas.elements import SourceFile
+from singsong.schemas.elements import DeadLetter, SourceFile
+from singsong.schemas.text import printable
 from singsong.transforms.accompany_tracks import REPORT_NAME, AccompanySink
 from singsong.transforms.accompany_vocals import accompany_digest, load_accompanist
 
@@ -40,7 +42,7 @@ def accompany_many(config: AccompanyJobConfig, files: Sequence[SourceFile]) -> i
         build=lambda pipeline, progress: build(
             pipeline, config=config, sink=sink, files=files, progress=progress
         ),
-        total_tracks=len(files),
+        total_tracks=len(used_files(files)),
         total_bytes=sum(file.size_bytes for file in files),
         reads=(*config.inputs, how.checkpoint, *filter(None, [how.fine])),
         writes={"--output": config.output},
@@ -52,7 +54,8 @@ def accompany_many(config: AccompanyJobConfig, files: Sequence[SourceFile]) -> i
 def _report(output: str) -> int:
     report = json.loads(storage.read_bytes(storage.join(output, REPORT_NAME)))
     for letter in report["dead_letters"]:
-        print(f"{letter['reason']}: {letter['uri']}: {letter['message']}")
+        print(DeadLetter(**letter).to_line())
     failed = sum(is_failure(letter["reason"]) for letter in report["dead_letters"])
-    print(f"{len(report['sounds'])} accompaniments in {output}, {failed} files failed")
+    made = len(report["sounds"])
+    print(printable(f"{made} accompaniments in {output}, {failed} files failed"))
     return ExitCode.FAILED_TRACKS if failed or not report["sounds"] else ExitCode.DONE

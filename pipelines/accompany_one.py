@@ -11,6 +11,7 @@ from singsong.generation.vocals_file import read_vocals
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.local import set_up_process
 from singsong.schemas.errors import ClipError
+from singsong.schemas.text import printable
 from singsong.transforms.accompany_config import AccompanyConfig
 
 
@@ -52,7 +53,7 @@ def accompany_one(vocals_url: str, *, output: str, config: AccompanyConfig) -> i
             url = _with_seed(output, seed, many=len(config.seeds) > 1)
             scale = write_sound_file(url, audio, sample_rate_hz=rate_hz)
             softer = f", scaled by {scale:.2f} to full scale" if scale < 1 else ""
-            tqdm.write(f"wrote {url} ({audio.shape[1] / rate_hz:.1f} s{softer})")
+            tqdm.write(printable(f"wrote {url} ({audio.shape[1] / rate_hz:.1f} s{softer})"))
     return ExitCode.DONE
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from singsong import storage
 from singsong.pipelines.job_run import run_job
-from singsong.pipelines.places import check_output_file, input_files
+from singsong.pipelines.places import check_output_file, input_files, used_files
 from singsong.pipelines.runner_arguments import (
     add_device_argument,
     add_runner_arguments,
@@ -29,9 +29,10 @@ from singsong.pipelines.runner_arguments import (
 )
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import Job, RunnerOptions
-from singsong.runners.local import set_up_process
+from singsong.runners.local import is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
 from singsong.schemas.recipe import ModelSpec
+from singsong.schemas.text import printable
 from singsong.transforms.fit_config import FitConfig
 from singsong.transforms.source_files import write_listing
 
@@ -100,6 +101,7 @@ def config_from(args: argparse.Namespace, scratch: str) -> FitJobConfig:
     Raises:
         ValueError: A value is outside its range.
     """
+    runner = runner_options_from(args)
     fit = FitConfig(
         kind=args.kind,
         output=args.output,
@@ -112,12 +114,13 @@ def config_from(args: argparse.Namespace, scratch: str) -> FitJobConfig:
         codes=args.codes,
         device=device_from(args),
         start_process=set_up_process,
+        debug=is_debugging(runner),
     )
     return FitJobConfig(
         inputs=tuple(args.inputs),
         held_out=tuple(args.held_out),
         fit=fit,
-        runner=runner_options_from(args),
+        runner=runner,
     )
 
 
@@ -135,7 +138,7 @@ def fit(config: FitJobConfig) -> int:
         JobFailedError: A step failed for good.
     """
     check_output_file(config.fit.output)
-    held_out = input_files(config.held_out)
+    held_out = used_files(input_files(config.held_out))
     files = files_to_fit(config.inputs, held_out)
     job = Job(
         name="fit",
@@ -170,7 +173,7 @@ def files_to_fit(inputs: Sequence[str], held_out: Sequence[SourceFile]) -> list[
         ValueError: Nothing is left, or an input names no file.
     """
     kept_apart = {file.uri for file in held_out}
-    files = sorted(input_files(inputs), key=lambda file: file.uri)
+    files = sorted(used_files(input_files(inputs)), key=lambda file: file.uri)
     left = [file for file in files if file.uri not in kept_apart]
     if not left:
         raise ValueError("no file is left to fit to: all are held out")
@@ -202,14 +205,12 @@ def build(
     )
     fitted = listed["tracks"] | "FitCodebooks" >> FitCodebooks(fit, draw_hints=hints)
     letters = (listed["dead_letters"], fitted["dead_letters"]) | "AllLetters" >> beam.Flatten()
-    _ = letters | "PrintLetters" >> beam.Map(
-        lambda letter: print(f"{letter.reason}: {letter.uri}: {letter.message}")
-    )
+    _ = letters | "PrintLetters" >> beam.Map(lambda letter: print(letter.to_line()))
     return fitted["fitted"]
 
 
 def _report(config: FitJobConfig, held_out: Sequence[SourceFile]) -> int:
-    print(f"wrote {config.fit.output}")
+    print(printable(f"wrote {config.fit.output}"))
     if held_out:
         from singsong.pipelines.fit_quality import measure
 

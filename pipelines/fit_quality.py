@@ -26,6 +26,7 @@ from singsong.schemas.arrays import FloatArray
 from singsong.schemas.errors import ClipError
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.recipe import ModelSpec
+from singsong.schemas.text import printable
 from singsong.transforms.fit_config import FitConfig
 
 _RATE_HZ = 16000
@@ -65,6 +66,6 @@ def _loud_clips(files: Sequence[str], *, seconds: float) -> Iterator[FloatArray]
             with storage.local_copy(uri) as local:
                 clips = list(cutter.cut(stream_mono(local, rate_hz=_RATE_HZ)))
         except ClipError as error:
-            tqdm.write(f"{error.reason}: {uri}: {error}")
+            tqdm.write(printable(f"{error.reason}: {uri}: {error}"))
             continue
         yield from (clip for clip in clips if np.sqrt(np.mean(clip**2)) > _LEAST_RMS)

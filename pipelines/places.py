@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from singsong import storage
 from singsong.schemas.elements import SourceFile
 from singsong.schemas.names import MANIFEST_NAME
-from singsong.transforms.source_files import list_source_files, names_a_file
+from singsong.transforms.source_files import list_source_files, names_a_file, preferred
 
 
 def absolute(url: str) -> str:
@@ -98,34 +98,43 @@ def check_run(url: str) -> None:
 
 
 def input_files(urls: Iterable[str], *, only_files: bool = False) -> list[SourceFile]:
-    """Returns the files that names, folders, globs and URLs stand for, each once.
+    """Returns what names, folders, globs and URLs stand for, each file once; debris too.
 
     Args:
         urls: The names.
-        only_files: Take each name as that of one file, without checking that it exists.
+        only_files: As for `list_source_files`.
 
     Raises:
-        ValueError: A name stands for no file.
+        ValueError: A name stands for no file, or for nothing that can be read.
     """
-    files = {}
+    files: dict[str, list[SourceFile]] = {}
     for url in urls:
         try:
-            found = {file.uri: file for file in list_source_files(url, only_files=only_files)}
+            found = list(list_source_files(url, only_files=only_files))
         except FileNotFoundError as error:
             raise ValueError(f"{error}: check the name") from None
-        if not found:
+        used = used_files(found)
+        if not used and not only_files:
             raise ValueError(f"{url} holds no files")
-        files.update(found)
-    return list(files.values())
+        if all(file.problem for file in used) and not only_files:
+            raise ValueError(f"{used[0].uri}: {used[0].problem}")
+        for file in found:
+            files.setdefault(file.uri, []).append(file)
+    return [preferred(same) for same in files.values()]
+
+
+def used_files(files: Iterable[SourceFile]) -> list[SourceFile]:
+    """Returns the files without debris."""
+    return [file for file in files if not file.debris]
 
 
 def job_files(urls: Sequence[str], *, remote: bool, only_files: bool = False) -> list[SourceFile]:
-    """Returns the files of a job's inputs; none where other machines list them.
+    """Returns what a job's inputs stand for; nothing where other machines list them.
 
     Args:
         urls: The inputs.
         remote: Whether other machines list them.
-        only_files: Take each name as that of one file, without checking that it exists.
+        only_files: As for `list_source_files`.
 
     Raises:
         ValueError: A name stands for no file.

@@ -23,12 +23,18 @@ from singsong.pipelines.existing import (
     newest_version,
 )
 from singsong.pipelines.job_run import run_job
-from singsong.pipelines.places import absolute, check_apart, check_output_folder, job_files
+from singsong.pipelines.places import (
+    absolute,
+    check_apart,
+    check_output_folder,
+    job_files,
+    used_files,
+)
 from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.errors import JobFailedError
 from singsong.runners.job import Job, RunnerOptions
-from singsong.runners.local import set_up_process
+from singsong.runners.local import is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
 from singsong.schemas.names import PARTS_FOLDER, TRACKS_TABLE
 from singsong.schemas.recipe import NO_FILTER, DatasetRecipe
@@ -56,6 +62,7 @@ class PrepareConfig:
         encode_dropped: Whether clips that the filter drops get codes, too.
         max_failure_rate: If a larger fraction of the tracks, or of the clips, fails, the exit code
             says so.
+        keep_going: Whether the job goes on if most of its first tracks give nothing.
         retry: Whether the inputs are files that failed: each name is that of one file, and a part
             with failed clips is made again.
 
@@ -71,6 +78,7 @@ class PrepareConfig:
     existing: Existing = Existing.REFUSE
     encode_dropped: bool = False
     max_failure_rate: float = 0.1
+    keep_going: bool = False
     retry: bool = False
 
     def __post_init__(self) -> None:
@@ -113,6 +121,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=PrepareConfig.max_failure_rate,
         help="exit with 3 if a larger fraction of the tracks or of the clips fails",
     )
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="go on if most of the first tracks fail or are dropped whole; else the job ends there",
+    )
     add_recipe_arguments(parser)
     add_runner_arguments(parser)
 
@@ -134,6 +147,7 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
         existing=existing,
         encode_dropped=args.encode_dropped,
         max_failure_rate=args.max_failure_rate,
+        keep_going=args.keep_going,
     )
 
 
@@ -162,7 +176,7 @@ def prepare(config: PrepareConfig) -> int:
         build=lambda pipeline, progress: build(
             pipeline, config=config, models=models, keep=keep, files=files, progress=progress
         ),
-        total_tracks=len(files),
+        total_tracks=len(used_files(files)),
         total_bytes=sum(file.size_bytes for file in files),
         reads=config.inputs,
         writes={"--output": config.output, "--parts": config.parts},
@@ -219,7 +233,7 @@ def build(
     if keep is not None:
         table = keep.url_of(keep.manifest.table(TRACKS_TABLE))
         made = made | "KeepKnownTracks" >> KeepKnownTracks(table)
-    return made | "AssembleShards" >> _assemble_shards(config, models)
+    return made | "AssembleShards" >> _assemble_shards(config, models, keep)
 
 
 def _encode_config(
@@ -234,11 +248,16 @@ def _encode_config(
         encode_filter=NO_FILTER if config.encode_dropped else config.recipe.dataset_filter,
         progress=progress,
         start_process=set_up_process,
+        debug=is_debugging(config.runner),
+        keep_going=config.keep_going,
         redo_failed_clips=config.retry,
+        dataset_filter=config.recipe.dataset_filter,
     )
 
 
-def _assemble_shards(config: PrepareConfig, models: Models) -> beam.PTransform:
+def _assemble_shards(
+    config: PrepareConfig, models: Models, keep: Dataset | None
+) -> beam.PTransform:
     from singsong.transforms.assemble_shards import AssembleConfig, AssembleShards
 
     assemble_config = AssembleConfig(
@@ -250,6 +269,7 @@ def _assemble_shards(config: PrepareConfig, models: Models) -> beam.PTransform:
         dataset=config.output,
         origin=config.origin,
         replace=config.existing is Existing.REPLACE,
+        skipped_before=keep.manifest.counts.skipped if keep and config.retry else 0,
     )
     return AssembleShards(assemble_config)
 

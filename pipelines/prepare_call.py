@@ -38,6 +38,7 @@ def prepare(
     add: bool = False,
     replace: bool = False,
     max_failure_rate: float = PrepareConfig.max_failure_rate,
+    keep_going: bool = PrepareConfig.keep_going,
 ) -> Dataset:
     """Turns music into a dataset of codes and returns the dataset.
 
@@ -56,6 +57,7 @@ def prepare(
         add: Whether the tracks that a dataset in the output has already are kept.
         replace: Whether the inputs alone become its newest version, whatever its recipe.
         max_failure_rate: Above this share of failed tracks or clips, the call raises.
+        keep_going: Whether to go on if most of the first tracks fail or are dropped whole.
 
     Returns:
         The dataset, opened.
@@ -63,8 +65,9 @@ def prepare(
     Raises:
         ValueError: A setting is out of range, an input does not exist, a model cannot be loaded,
             or the output holds a dataset that this one may not follow.
-        JobFailedError: A step failed for good, no clip is left, or more tracks or clips failed
-            than `max_failure_rate`; the dataset is written in the last case.
+        JobFailedError: A step failed for good, most of the first tracks were of no use, no clip is
+            left, or more tracks or clips failed than `max_failure_rate`; the dataset is written in
+            the last case.
         KeyboardInterrupt: The job was interrupted.
         DatasetError: The job was only submitted, so there is no dataset yet.
         MissingLibraryError: A library is not installed; the message names the extra to install.
@@ -84,6 +87,7 @@ def prepare(
         runner=_runner(runner, workers=workers),
         existing=_existing(add=add, replace=replace),
         max_failure_rate=max_failure_rate,
+        keep_going=keep_going,
     )
     return _prepared(config)
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from singsong import storage
 from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import check_dataset
 from singsong.pipelines.prepare import PrepareConfig, prepare
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
+from singsong.schemas.names import part_path
+from singsong.schemas.outcomes import FailureReason, TrackStatus
 
 if TYPE_CHECKING:
     from singsong.dataset.handle import Dataset
@@ -49,7 +52,43 @@ def run(args: argparse.Namespace) -> int:
     if not dataset.failures:
         print("Nothing failed: there is nothing to run again.")
         return ExitCode.DONE
-    return prepare(config_from(args, dataset=dataset))
+    config = config_from(args, dataset=dataset)
+    forget_crashes(dataset)
+    return prepare(config)
+
+
+def forget_crashes(dataset: Dataset) -> None:
+    """Lets the tracks that were given up because they ended the process be tried again.
+
+    Raises:
+        DatasetError: The table of failures is damaged.
+        OSError: The table cannot be read, or a file of attempts cannot be removed.
+    """
+    from singsong.transforms.attempts import give_another_chance
+
+    for failure in dataset.failures:
+        if failure.reason is FailureReason.CRASHED and failure.track_id is not None:
+            part = part_path(failure.track_id, dataset.manifest.encode_digest)
+            give_another_chance(storage.join(dataset.parts, part))
+
+
+def inputs_to_retry(dataset: Dataset) -> tuple[str, ...]:
+    """Returns the files that failed, wholly or in part, and other files with the same bytes.
+
+    Of files with the same bytes only one was tried, and the others are its duplicates. If it cannot
+    be read any more, another one stands for it.
+
+    Raises:
+        DatasetError: A table is damaged.
+        OSError: It cannot be read.
+    """
+    failed = {failure.track_id for failure in dataset.failures}
+    copies = {
+        track.uri
+        for track in dataset.tracks
+        if track.status == TrackStatus.DUPLICATE and track.duplicate_of in failed
+    }
+    return tuple(sorted({failure.uri for failure in dataset.failures} | copies))
 
 
 def config_from(args: argparse.Namespace, *, dataset: Dataset) -> PrepareConfig:
@@ -61,16 +100,17 @@ def config_from(args: argparse.Namespace, *, dataset: Dataset) -> PrepareConfig:
 
     Raises:
         ValueError: A value is outside its range.
-        DatasetError: The table of failures is damaged.
+        DatasetError: A table is damaged.
         OSError: It cannot be read.
     """
     return PrepareConfig(
-        inputs=tuple(sorted({failure.uri for failure in dataset.failures})),
+        inputs=inputs_to_retry(dataset),
         output=dataset.url,
         parts=dataset.parts,
         recipe=dataset.recipe,
         runner=runner_options_from(args),
         existing=Existing.ADD,
         max_failure_rate=args.max_failure_rate,
+        keep_going=True,  # most of what failed once fails again
         retry=True,
     )

@@ -12,11 +12,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
+from singsong import storage
 from singsong.runners.dataflow import DataflowOptions
 from singsong.runners.dataflow_watch import JobWatch
 from singsong.runners.errors import JobFailedError, JobStoppedError
 from singsong.runners.job import Job, Outcome, counters_of, first_cause
 from singsong.runners.preflight import check_bucket, check_device, check_image, check_reachable
+from singsong.schemas.text import printable
 
 _DONE = "JOB_STATE_DONE"
 
@@ -41,7 +43,7 @@ def run_on_dataflow(job: Job, *, options: DataflowOptions) -> Outcome:
     except KeyboardInterrupt:
         raise JobStoppedError("stopped before the job was submitted") from None
     if options.template:
-        print(f"wrote the job to {options.template}; nothing runs")
+        print(printable(f"wrote the job to {options.template}; nothing runs"))
         return Outcome(finished=False)
     job_id = result.job_id()
     print(f"job {job_id}\n{console_url(job_id, options)}", flush=True)
@@ -83,7 +85,8 @@ def beam_arguments(job: Job, options: DataflowOptions) -> list[str]:
 
 def _wait(result: Any, options: DataflowOptions) -> Outcome:
     job_id = result.job_id()
-    watch = JobWatch(client=result._runner.dataflow_client, job_id=job_id, report=print)
+    client = result._runner.dataflow_client
+    watch = JobWatch(client=client, job_id=job_id, report=lambda line: print(printable(line)))
     try:
         state = watch.wait()
     except KeyboardInterrupt:
@@ -96,7 +99,8 @@ def _wait(result: Any, options: DataflowOptions) -> Outcome:
         ) from error
     if state != _DONE:
         ended = state.removeprefix("JOB_STATE_").lower()
-        reason = first_cause(RuntimeError(watch.last_error or "the service gave no reason"))
+        cause = first_cause(RuntimeError(watch.last_error or "the service gave no reason"))
+        reason = storage.with_advice(cause)
         raise JobFailedError(f"the job {ended}: {reason}; see {console_url(job_id, options)}")
     return Outcome(counters=counters_of(result))
 

@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     """The command line is wrong; `argparse` exits with the same code."""
 
     FAILED_TRACKS = 3
-    """The work is done, but too many tracks failed, or all of them."""
+    """Too many tracks failed, or all of them."""
 
     INTERRUPTED = 130
     """As of a shell whose command was ended by Ctrl-C: 128 and the number of the signal."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import apache_beam as beam
+
+
+_OUR_ERROR = re.compile(r"^singsong\.[\w.]+: ")
+"""Whose message tells all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +117,18 @@ def first_cause(error: BaseException) -> str:
     """Returns the first line that says what went wrong; Beam wraps it in tracebacks."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     errors = [line for line in lines if _names_an_error(line)]
-    text = (errors or lines or [type(error).__name__])[-1 if errors else 0]
-    return text.partition(" [while running")[0].removeprefix("RuntimeError: ")
+    text = errors[-1] if errors else _named(error, lines)
+    text = text.partition(" [while running")[0].removeprefix("RuntimeError: ")
+    return _OUR_ERROR.sub("", text)
+
+
+def _named(error: BaseException, lines: Sequence[str]) -> str:
+    """Returns the first line of an error that says its kind nowhere, behind its kind."""
+    kind = type(error)
+    if not lines:
+        return kind.__name__
+    ours = kind.__module__.startswith("singsong.")
+    return lines[0] if ours or kind is RuntimeError else f"{kind.__name__}: {lines[0]}"
 
 
 def _names_an_error(line: str) -> bool:

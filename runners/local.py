@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from singsong.models.allocator import keep_freed_memory
-from singsong.runners.job import Job, Outcome, check_beam_args
+from singsong.runners.job import Job, Outcome, RunnerOptions, check_beam_args
 
 MODES = ("in_memory", "multi_threading", "multi_processing")
 _BEAM_FLAGS = {
@@ -74,6 +74,11 @@ class LocalOptions:
         from singsong.runners.local_run import run_locally
 
         return run_locally(job, options=self)
+
+
+def is_debugging(options: RunnerOptions) -> bool:
+    """Returns whether what nobody foresaw is to stop the job, instead of costing one track."""
+    return isinstance(options, LocalOptions) and options.mode == "in_memory"
 
 
 def set_up_process() -> None:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from pathlib import Path
 
-from singsong.runners.errors import JobFailedError, JobStoppedError
+from singsong import storage
+from singsong.runners.errors import JobFailedError, JobGivenUpError, JobStoppedError
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import first_cause
+from singsong.transforms.attempts import forget_attempts
 from singsong.transforms.progress import STOP_NAME
 
 _STDERR = 2
@@ -43,6 +45,7 @@ def monitored_run(
 
     Raises:
         JobStoppedError: Ctrl-C.
+        JobGivenUpError: The workers gave the job up; see `FirstTracks`.
         JobFailedError: What runs in the context failed.
     """
     folder = Path(tempfile.mkdtemp(prefix="singsong-progress-"))
@@ -57,12 +60,14 @@ def monitored_run(
             yield folder
     # Engines raise errors of any class, those of the workers' libraries among them.
     except Exception as error:
-        if (folder / STOP_NAME).exists():
-            raise JobStoppedError("stopped") from None
+        stop_file = folder / STOP_NAME
+        if stop_file.exists():
+            reason = stop_file.read_text(encoding="utf-8")
+            raise (JobGivenUpError(reason) if reason else JobStoppedError("stopped")) from None
         _LOGGER.debug(
             "the pipeline failed: %s", worker_errors.read_text(errors="replace"), exc_info=True
         )
-        raise JobFailedError(first_cause(error)) from error
+        raise JobFailedError(storage.with_advice(first_cause(error))) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -117,6 +122,7 @@ def _listen(read_fd: int, stop: Callable[[], None]) -> None:
         if received[0] not in _STOP_SIGNALS:
             continue
         if interrupted:
+            forget_attempts()
             os._exit(ExitCode.INTERRUPTED)
         interrupted = True
         stop()

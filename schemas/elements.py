@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from singsong.schemas.errors import ClipError
 from singsong.schemas.outcomes import DropReason, FailureReason, Stage, TrackStatus
+from singsong.schemas.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """A file that was listed.
+    """What was found under a name.
 
     Attributes:
         uri: Where it is.
         size_bytes: Its size when it was listed.
+        problem: Why it cannot be read, if that is known already: a folder that cannot be listed.
+        debris: How many files of the operating system it stands for, which are skipped; 0 for a
+            file to use.
     """
 
     uri: str
     size_bytes: int
+    problem: str = ""
+    debris: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +34,28 @@ class Track:
 
     Attributes:
         track_id: Hex sha256 of the file's bytes.
-        uri: Where to read it.
+        uri: The file that stands for it.
         size_bytes: Its size.
+        alternates: Other files with the same bytes.
+        read_from: Where to read it; empty for `uri`.
     """
 
     track_id: str
     uri: str
     size_bytes: int
+    alternates: tuple[str, ...] = ()
+    read_from: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where its bytes are."""
+        return self.read_from or self.uri
+
+    def at_each_place(self) -> Iterator[Track]:
+        """Yields the track itself, and then the same track, to be read from each other file."""
+        yield self
+        for uri in self.alternates:
+            yield replace(self, read_from=uri)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +84,17 @@ class DeadLetter:
     ) -> DeadLetter:
         """Returns the dead letter of a track that raised an error."""
         return cls(uri=uri, stage=stage, reason=error.reason, message=str(error), track_id=track_id)
+
+    def to_line(self) -> str:
+        r"""Returns it as a line for a terminal.
+
+        >>> DeadLetter(
+        ...     uri="/a\tb.wav", stage=Stage.ENCODE_TRACKS, reason=FailureReason.EMPTY, message="no"
+        ... ).to_line()
+        'empty: /a\\tb.wav: no'
+        """
+        clip = "" if self.clip_index is None else f" clip {self.clip_index}"
+        return printable(f"{self.reason}: {self.uri}{clip}: {self.message}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What can be wrong with a recording, each kind with a stable reason.
 
-Only these become dead letters. A wrong setting is a `ValueError` at construction, and everything
-else propagates, so that the runner retries or stops.
+Only these become dead letters. A wrong setting is a `ValueError` at construction. Trouble of the
+machine propagates, so that the runner retries or stops. What nobody foresaw costs one track.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from singsong.schemas.outcomes import FailureReason
+from singsong.schemas.text import printable
 
 
 class SingsongError(Exception):
@@ -106,3 +107,27 @@ class BadSeparationError(ClipError):
     """The separator's vocals cannot be those of the mix: late, inverted, too loud or foreign."""
 
     reason = FailureReason.BAD_SEPARATION
+
+
+class CrashedError(ClipError):
+    """The work on the track failed in a way that nobody foresaw, or ended its process."""
+
+    reason = FailureReason.CRASHED
+
+
+def add_file(error: Exception, uri: str) -> None:
+    """Adds the file in hand to the first line of an error that stops a job.
+
+    It is no note of the error, because Beam takes the last line of an error for its message.
+
+    >>> error = RuntimeError("no memory")
+    >>> add_file(error, "/music/a.wav")
+    >>> str(error)
+    'no memory, while working on /music/a.wav'
+    """
+    doing = f", while working on {printable(uri)}"
+    if isinstance(error, OSError) and error.errno is not None:
+        error.strerror = f"{error.strerror}{doing}"
+        return
+    first, line_break, rest = str(error).partition("\n")
+    error.args = (f"{first or type(error).__name__}{doing}{line_break}{rest}",)

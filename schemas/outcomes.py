@@ -46,6 +46,7 @@ class FailureReason(StrEnum):
     UNWRITABLE = "unwritable"
     BAD_SEPARATION = "bad_separation"
     SUM_MISMATCH = "sum_mismatch"  # in datasets of schema version 1 only
+    CRASHED = "crashed"
 
 
 class Stage(StrEnum):

@@ -8,6 +8,7 @@ from singsong.storage.errors import (
     StoreUnavailableError,
 )
 from singsong.storage.filesystems import filesystem
+from singsong.storage.machine_trouble import is_machine_trouble, with_advice
 from singsong.storage.objects import (
     check_place,
     exists,
@@ -36,6 +37,7 @@ __all__ = [
     "filesystem",
     "find_objects",
     "is_local",
+    "is_machine_trouble",
     "is_temporary",
     "join",
     "list_files",
@@ -52,4 +54,5 @@ __all__ = [
     "size_of",
     "spooled_file",
     "url_of",
+    "with_advice",
 ]

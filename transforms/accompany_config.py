@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from singsong.generation.sampling_config import DEFAULT_SAMPLING, Sampling
 from singsong.schemas.recipe import ModelSpec
+from singsong.transforms.step_config import StepConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccompanyConfig:
+class AccompanyConfig(StepConfig):
     """How vocals are accompanied.
 
     Attributes:
@@ -22,8 +22,6 @@ class AccompanyConfig:
         seeds: One for each accompaniment of a file.
         stem: Whether the instrumental is written alone, without the vocals.
         device: Where the models run.
-        progress: Folder of this machine to report progress to; None reports none.
-        start_process: Called once in each worker before the first model is loaded.
 
     Raises:
         ValueError: There is no seed, or one twice.
@@ -37,8 +35,6 @@ class AccompanyConfig:
     seeds: tuple[int, ...] = (0,)
     stem: bool = False
     device: str = "cpu"
-    progress: str | None = None
-    start_process: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import apache_beam as beam
@@ -78,13 +78,8 @@ class _AccompanyStep:
     sink: AccompanySink
     stage: Stage = Stage.ACCOMPANY_TRACKS
 
-    @property
-    def progress(self) -> str | None:
-        return self.config.progress
-
-    @property
-    def start_process(self) -> Callable[[], None] | None:
-        return self.config.start_process
+    def result_of(self, track: Track) -> str:
+        return storage.join(self.sink.output, self._sounds(track)[0].path)
 
     def find(self, track: Track) -> list[SoundRef] | None:
         sounds = self._sounds(track)
@@ -96,7 +91,7 @@ class _AccompanyStep:
 
     def run(self, track: Track, models: Accompanist, meter: Meter) -> list[SoundRef]:
         sounds = {sound.seed: sound for sound in self._sounds(track)}
-        progress = ProgressLog(self.progress)
+        progress = ProgressLog(self.config.progress)
         with local_track(track) as local, meter.watch("accompany"):
             check_content(track, local)
             vocals, rate_hz = read_vocals(local, suffix=self.sink.suffix, stem=self.config.stem)

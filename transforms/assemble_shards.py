@@ -94,8 +94,13 @@ def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> 
 
 
 def elect_recording(tracks: Iterable[SelectedTrack]) -> list[SelectedTrack]:
-    """Returns tracks with the same audio: the elected one, then the others as duplicates."""
-    chosen, *others = sorted(tracks, key=lambda track: (track.summary.track_id, track.summary.uri))
+    """Returns tracks with the same audio: the elected one, then the others as duplicates.
+
+    The one with the most usable clips is elected, so that none is lost to a copy that failed.
+    """
+    chosen, *others = sorted(
+        tracks, key=lambda track: (-len(track.kept), track.summary.track_id, track.summary.uri)
+    )
     return [chosen] + [
         SelectedTrack(
             summary=TrackSummary(
@@ -236,21 +241,25 @@ class WriteShards(beam.PTransform):
 
 def finish(
     _: None,
+    *,
     tracks: Sequence[TrackSummary],
     letters: Sequence[DeadLetter],
     shards: Sequence[ShardEntry],
     listed: int,
+    skipped: int,
     config: AssembleConfig,
 ) -> Manifest:
     """Checks that everything is accounted for and commits the manifest. See `commit_dataset`."""
-    return commit_dataset(config, tracks=tracks, letters=letters, shards=shards, listed=listed)
+    return commit_dataset(
+        config, tracks=tracks, letters=letters, shards=shards, listed=listed, skipped=skipped
+    )
 
 
 class AssembleShards(beam.PTransform):
     """Turns parts, duplicates and dead letters into a committed dataset.
 
-    Takes a dict of the collections "parts", "duplicates", "dead_letters" and "listed"; returns the
-    `Manifest`, of which there is one.
+    Takes a dict of the collections "parts", "duplicates", "dead_letters", "listed" and "skipped";
+    returns the `Manifest`, of which there is one.
     """
 
     def __init__(self, config: AssembleConfig) -> None:
@@ -279,6 +288,7 @@ class AssembleShards(beam.PTransform):
                 letters=beam.pvalue.AsList(letters),
                 shards=beam.pvalue.AsList(shards),
                 listed=beam.pvalue.AsSingleton(inputs["listed"]),
+                skipped=beam.pvalue.AsSingleton(inputs["skipped"]),
                 config=self._config,
             )
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from singsong import storage
 from singsong.audio.decode import stream_mono
 from singsong.dataset.part_files import TrackFacts, extend_part, write_part
-from singsong.dataset.parts import BrokenPartError, PartDecisions, decide
+from singsong.dataset.parts import BrokenPartError, PartDecisions, decide, row_drop_reason
 from singsong.models.bundle import Models, load_models
 from singsong.schemas.elements import PartRef, Track
 from singsong.schemas.names import part_path
@@ -20,12 +22,15 @@ from singsong.transforms.outputs import PARTS
 from singsong.transforms.per_track import Meter, PerTrack
 from singsong.transforms.progress import ProgressLog
 from singsong.transforms.source_files import check_content, local_track
-from singsong.transforms.stopwatch import Stopwatch
+from singsong.transforms.step_config import StepConfig
 from singsong.transforms.track_rows import TrackRows
+
+TOO_SHORT = "shorter_than_a_clip"
+"""What is said of a track without a clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeConfig:
+class EncodeConfig(StepConfig):
     """How and where tracks are encoded.
 
     Attributes:
@@ -33,18 +38,16 @@ class EncodeConfig:
         weights: Hex digest of each model's weights, by role, as the launching machine has them.
         parts: Folder or URL of the part files.
         encode_filter: A clip that it drops gets a row with its figures, but no codes.
-        progress: Folder of this machine to report progress to; None reports none.
-        start_process: Called once in each worker before the first model is loaded.
         redo_failed_clips: Whether a part with failed clips is made again.
+        dataset_filter: Decides whether a track gives a clip to the dataset.
     """
 
     recipe: EncodeRecipe
     weights: tuple[tuple[str, str], ...]
     parts: str
     encode_filter: LoudnessFilter = NO_FILTER
-    progress: str | None = None
-    start_process: Callable[[], None] | None = None
     redo_failed_clips: bool = False
+    dataset_filter: LoudnessFilter = NO_FILTER
 
     @property
     def encode_digest(self) -> str:
@@ -88,9 +91,7 @@ def find_part(
     return None if config.redo_failed_clips and found.failures else found
 
 
-def encode_track(
-    track: Track, *, config: EncodeConfig, models: Models, watch: Stopwatch
-) -> TrackFacts:
+def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: Meter) -> TrackFacts:
     """Decodes and encodes a track, writes its part and returns what is known of the track.
 
     A part that exists and lacks the codes of some clips is extended: only they are encoded.
@@ -99,7 +100,7 @@ def encode_track(
         track: The track.
         config: How and where.
         models: The models of the recipe.
-        watch: Takes the seconds spent.
+        meter: Takes the seconds spent, and whether a clip can be used.
 
     Raises:
         ClipError: The track cannot be used; no part is written.
@@ -110,25 +111,54 @@ def encode_track(
         track_id=track.track_id,
         recipe=config.recipe,
         models=models,
-        watch=watch,
+        watch=meter.watch,
         encode_filter=NO_FILTER if found else config.encode_filter,
         only=frozenset(found.without_codes) if found else None,
     )
+    outcomes = Counter[str]()
     with local_track(track) as local:
-        with watch("identify"):
+        with meter.watch("identify"):
             check_content(track, local)
         blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz)
         rows = ProgressLog(config.progress).clips(
             track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
         )
+        rows = _counted(rows, outcomes, config.dataset_filter)
         fields = record_fields(config.recipe, models.geometry)
-        with watch("total"):
+        with meter.watch("total"):
             if found:
                 at = found.without_codes
                 extend_part(url, rows, positions=at, fields=fields, facts=track_rows.facts)
             else:
                 write_part(url, rows, fields=fields, facts=track_rows.facts)
+    meter.useless = why_useless(outcomes)
     return track_rows.facts()
+
+
+def _counted(
+    rows: Iterable[Mapping[str, Any]], outcomes: Counter[str], dataset_filter: LoudnessFilter
+) -> Iterator[Mapping[str, Any]]:
+    """Yields the rows of a part and counts them by the reason why they are of no use, "" if not."""
+    for row in rows:
+        reason = row["reason"]
+        if not reason and "vocals_peak_rms_db" in row:
+            reason = row_drop_reason(row, dataset_filter)
+        outcomes[reason or ""] += 1
+        yield row
+
+
+def why_useless(outcomes: Counter[str]) -> str:
+    """Returns why no clip of a track can be used, the most frequent reason; empty if one can.
+
+    Args:
+        outcomes: Number of clips by the reason why they cannot be used, "" for those that can.
+
+    >>> why_useless(Counter({"non_finite": 3, "": 1})), why_useless(Counter({"non_finite": 3}))
+    ('', 'non_finite')
+    """
+    if outcomes[""]:
+        return ""
+    return max(outcomes, key=lambda reason: outcomes[reason], default=TOO_SHORT)
 
 
 def load_same_models(config: EncodeConfig) -> Models:
@@ -153,23 +183,18 @@ class _EncodeStep:
     config: EncodeConfig
     stage: Stage = Stage.ENCODE_TRACKS
 
-    @property
-    def progress(self) -> str | None:
-        return self.config.progress
-
-    @property
-    def start_process(self) -> Callable[[], None] | None:
-        return self.config.start_process
+    def result_of(self, track: Track) -> str:
+        return self.config.url_of_part(track)
 
     def find(self, track: Track) -> list[PartRef] | None:
-        found = find_part(track, self.config, report=ProgressLog(self.progress).note)
+        found = find_part(track, self.config, report=ProgressLog(self.config.progress).note)
         return None if found is None or found.without_codes else [self._part(track)]
 
     def load(self) -> Models:
         return load_same_models(self.config)
 
     def run(self, track: Track, models: Models, meter: Meter) -> list[PartRef]:
-        facts = encode_track(track, config=self.config, models=models, watch=meter.watch)
+        facts = encode_track(track, config=self.config, models=models, meter=meter)
         meter.counts["audio_ms"] = round(facts.seconds * 1000)
         return [self._part(track)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -92,13 +92,9 @@ class _DrawStep:
     config: FitConfig
     stage: Stage = Stage.DRAW_FRAMES
 
-    @property
-    def progress(self) -> str | None:
-        return self.config.progress
-
-    @property
-    def start_process(self) -> Callable[[], None] | None:
-        return self.config.start_process
+    def result_of(self, track: Track) -> str:
+        """Beside the output, because the frames may lie in a folder of this run alone."""
+        return f"{self.config.output}.{track.track_id[:16]}"
 
     def find(self, track: Track) -> None:
         """Returns None: frames are drawn afresh in each run."""

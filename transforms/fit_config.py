@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from singsong.schemas.geometry import MAX_CODEBOOK_SIZE
 from singsong.schemas.recipe import ModelSpec
+from singsong.transforms.step_config import StepConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig:
+class FitConfig(StepConfig):
     """What is fitted, and how.
 
     Attributes:
@@ -44,8 +44,6 @@ class FitConfig:
     iterations: int = 20
     codes: int = 1024
     device: str = "cpu"
-    progress: str | None = None
-    start_process: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         for name in ("clip_seconds", "frames_per_clip", "max_frames", "iterations", "codes"):

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import apache_beam as beam
 
 from singsong.schemas.elements import DeadLetter, SourceFile, Track, TrackSummary
-from singsong.schemas.errors import ClipError
+from singsong.schemas.errors import ClipError, add_file
 from singsong.schemas.outcomes import Stage, TrackStatus
-from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, FILES, LISTED, TRACKS
-from singsong.transforms.source_files import identify, list_source_files, read_listing
+from singsong.transforms.assemble_shards import total
+from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, FILES, LISTED, SKIPPED, TRACKS
+from singsong.transforms.source_files import (
+    identify,
+    list_source_files,
+    preferred,
+    read_listing,
+)
 
 
 def elect(tracks: Iterable[Track]) -> tuple[Track, list[TrackSummary]]:
-    """Returns the track that stands for all with its content, and a line for each other."""
+    """Returns the track that stands for all with its content, and a line for each other.
+
+    If it cannot be read later, the others are tried; see `Track.at_each_place`.
+    """
     chosen, *others = sorted(tracks, key=lambda track: track.uri)
-    return chosen, [
+    return replace(chosen, alternates=tuple(other.uri for other in others)), [
         TrackSummary(
             uri=other.uri,
             track_id=other.track_id,
@@ -39,6 +49,9 @@ class _Identify(beam.DoFn):
         except ClipError as error:
             letter = DeadLetter.of_track(error, stage=Stage.LIST_TRACKS, uri=file.uri)
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        except OSError as error:
+            add_file(error, file.uri)
+            raise
 
 
 class _Elect(beam.DoFn):
@@ -66,25 +79,23 @@ class _ListFiles(beam.PTransform):
                 SourceFile
             )
             | "KeyByName"
-            >> beam.Map(lambda file: (file.uri, file.size_bytes)).with_output_types(tuple[str, int])
-            | "LargestSize" >> beam.CombinePerKey(max)
-            | "SourceFile"
-            >> beam.MapTuple(
-                lambda uri, size: SourceFile(uri=uri, size_bytes=size)
-            ).with_output_types(SourceFile)
+            >> beam.Map(lambda file: (file.uri, file)).with_output_types(tuple[str, SourceFile])
+            | "GroupByName" >> beam.GroupByKey()
+            | "OncePerName"
+            >> beam.MapTuple(lambda _, found: preferred(found)).with_output_types(SourceFile)
         )
 
 
 class ListTracks(beam.PTransform):
     """Lists files, hashes them and elects one for each content.
 
-    Returns a dict with the outputs "tracks", "duplicates", "dead_letters", "files" and "listed",
-    their number. The tracks come longest first, so that a runner that deals them out once deals
-    evenly.
+    Returns a dict with the outputs "tracks", "duplicates", "dead_letters", "files", "listed", their
+    number, and "skipped", the number of files that operating systems left. The tracks come longest
+    first, so that a runner that deals them out once deals evenly.
 
     Args:
         inputs: Names of files and folders, globs and URLs.
-        only_files: Take each name as that of one file, without checking that it exists.
+        only_files: As for `list_source_files`.
         listing: What `write_listing` wrote of the inputs. The workers read it, where they can,
             instead of listing all inputs a second time.
     """
@@ -99,7 +110,8 @@ class ListTracks(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
         """Returns the five outputs."""
-        files = pipeline | "ListFiles" >> self._list_files()
+        found = pipeline | "ListFiles" >> self._list_files()
+        files = found | "WithoutDebris" >> beam.Filter(lambda file: not file.debris)
         identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_output_types(
             Track, dead_letters=DeadLetter
         ).with_outputs(DEAD_LETTERS, main=TRACKS)
@@ -125,6 +137,9 @@ class ListTracks(beam.PTransform):
             DEAD_LETTERS: identified[DEAD_LETTERS],
             FILES: files,
             LISTED: files | "CountFiles" >> beam.combiners.Count.Globally(),
+            SKIPPED: found
+            | "DebrisOf" >> beam.Map(lambda file: file.debris).with_output_types(int)
+            | "CountDebris" >> beam.CombineGlobally(total),
         }
 
     def _list_files(self) -> beam.PTransform:

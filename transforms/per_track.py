@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from singsong import storage
 from singsong.schemas.elements import DeadLetter, Track
-from singsong.schemas.errors import ClipError
+from singsong.schemas.errors import ClipError, ContentChangedError, UnreadableFileError, add_file
 from singsong.schemas.outcomes import Stage
+from singsong.transforms.attempts import counted_attempt, crashed
+from singsong.transforms.first_tracks import FirstTracks
 from singsong.transforms.outputs import DEAD_LETTERS
-from singsong.transforms.progress import ProgressLog
+from singsong.transforms.progress import ProgressLog, StoppedError
+from singsong.transforms.step_config import StepConfig
 from singsong.transforms.stopwatch import Stopwatch
 
 METRICS_NAMESPACE = "singsong"
+_OF_THE_PLACE = (UnreadableFileError, ContentChangedError)
+"""What another file with the same bytes may not have."""
 
 Models = TypeVar("Models")
 Result_co = TypeVar("Result_co", covariant=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Meter:
     """What the work on a track costs; it becomes counters of the job.
 
     Attributes:
         watch: Seconds by the name of what they were spent on.
         counts: Anything else, by name.
+        useless: Why nothing of the track can be used; empty if something can.
     """
 
     watch: Stopwatch = field(default_factory=Stopwatch)
     counts: Counter[str] = field(default_factory=Counter)
+    useless: str = ""
 
 
 class TrackStep(Protocol[Models, Result_co]):
@@ -44,12 +52,11 @@ class TrackStep(Protocol[Models, Result_co]):
         """The name of the step in dead letters."""
 
     @property
-    def progress(self) -> str | None:
-        """Folder of this machine to report progress to; None reports none."""
+    def config(self) -> StepConfig:
+        """How the step runs."""
 
-    @property
-    def start_process(self) -> Callable[[], None] | None:
-        """Called once in each worker before the first model is loaded."""
+    def result_of(self, track: Track) -> str:
+        """Returns the path or URL of what the work makes; attempts are counted beside it."""
 
     def find(self, track: Track) -> Sequence[Result_co] | None:
         """Returns what an earlier run left of a track, or None if the work is still to do."""
@@ -71,31 +78,71 @@ class _ForEachTrack(beam.DoFn, Generic[Models, Result_co]):
         self._models: Models | None = None
 
     def setup(self) -> None:
-        if self._step.start_process is not None:
-            self._step.start_process()
+        config = self._step.config
+        self._first = FirstTracks(config.progress, keep_going=config.keep_going)
+        if config.start_process is not None:
+            config.start_process()
 
     def process(self, track: Track) -> Iterator[object]:
-        progress = ProgressLog(self._step.progress)
         results = self._step.find(track)
         if results is not None:
             Metrics.counter(METRICS_NAMESPACE, "tracks_found").inc()
-            progress.track("found", track.size_bytes)
+            self._report("found", track)
             yield from results
             return
-        meter = Meter()
+        models, meter = self._load(), Meter()
         try:
-            results = self._step.run(track, self._load(), meter)
+            with counted_attempt(self._step.result_of(track)):
+                results = self._work(track, models, meter)
         except ClipError as error:
-            progress.track("failed", track.size_bytes)
             letter = DeadLetter.of_track(
                 error, stage=self._step.stage, uri=track.uri, track_id=track.track_id
             )
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+            self._report("failed", track, useless=error.reason)
             return
+        except Exception as error:
+            add_file(error, track.uri)
+            raise
         finally:
             _count(meter)
-        progress.track("encoded", track.size_bytes)
+        self._report("encoded", track, useless=meter.useless)
         yield from results
+
+    def _work(self, track: Track, models: Models, meter: Meter) -> Sequence[Result_co]:
+        """Does the work, once more where nobody foresaw why it failed, and at each place.
+
+        Raises:
+            ClipError: The track cannot be used; of its places, the first one says why.
+            StoppedError: The job is to stop.
+            OSError: The machine is in trouble, or the result cannot be written.
+        """
+        refused: ClipError | None = None
+        for one in track.at_each_place():
+            try:
+                return self._work_twice(one, models, meter)
+            except _OF_THE_PLACE as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    def _work_twice(self, track: Track, models: Models, meter: Meter) -> Sequence[Result_co]:
+        for is_last in (False, True):
+            try:
+                return self._step.run(track, models, meter)
+            except (ClipError, StoppedError, OSError):
+                raise
+            except Exception as error:  # the one place where anything that a file does is caught
+                if self._step.config.debug or storage.is_machine_trouble(error):
+                    raise
+                if is_last:
+                    raise crashed(error, self._step.result_of(track)) from error
+        raise AssertionError("the last time returns or raises")
+
+    def _report(self, outcome: str, track: Track, *, useless: str = "") -> None:
+        log = ProgressLog(self._step.config.progress)
+        log.track(outcome, track.size_bytes, useless=useless, uri=track.uri)
+        self._first.finished(outcome, useless=useless, uri=track.uri)
 
     def _load(self) -> Models:
         if self._models is None:

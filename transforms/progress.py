@@ -1,6 +1,7 @@
 """Progress reported through small files, so that it works across threads and processes alike.
 
-It is only for display: nothing is computed from it.
+It is for display, and for giving up a job whose first tracks are of no use. What is counted in a
+dataset never comes from it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ STOP_NAME = "stop"
 
 
 class StoppedError(Exception):
-    """The user interrupted the job."""
+    """The user interrupted the job, or another worker gave it up."""
 
 
 class ProgressLog:
@@ -32,9 +34,16 @@ class ProgressLog:
     def __init__(self, folder: str | None) -> None:
         self.folder = folder
 
-    def track(self, outcome: str, size_bytes: int) -> None:
-        """Reports that a track of some size was "encoded", "found" or "failed"."""
-        self._report({"track": outcome, "bytes": size_bytes})
+    def track(self, outcome: str, size_bytes: int, *, useless: str = "", uri: str = "") -> None:
+        """Reports that a track was "encoded", "found" or "failed".
+
+        Args:
+            outcome: Which.
+            size_bytes: Its size.
+            useless: Why nothing of it can be used; empty if something can.
+            uri: The file.
+        """
+        self._report({"track": outcome, "bytes": size_bytes, "useless": useless, "uri": uri})
 
     def clips(
         self, rows: Iterable[Mapping[str, Any]], *, clip_seconds: float
@@ -57,14 +66,24 @@ class ProgressLog:
         logging.getLogger(__name__).warning(text)
         self._report({"note": text})
 
+    def stop(self, reason: str) -> None:
+        """Makes all workers of this machine stop, and tells the launcher why; the first counts."""
+        if self.folder is not None:
+            with suppress(FileExistsError), open(self._stop_file, "x", encoding="utf-8") as file:
+                file.write(reason)
+
     def check_stopped(self) -> None:
         """Raises if the job is to stop, and does nothing otherwise.
 
         Raises:
-            StoppedError: The user interrupted the job.
+            StoppedError: The user interrupted the job, or another worker gave it up.
         """
-        if self.folder is not None and os.path.exists(os.path.join(self.folder, STOP_NAME)):
-            raise StoppedError("stopped by the user")
+        if self.folder is not None and os.path.exists(self._stop_file):
+            raise StoppedError("the job is to stop")
+
+    @property
+    def _stop_file(self) -> str:
+        return os.path.join(self.folder or "", STOP_NAME)
 
     def _report(self, event: Mapping[str, Any]) -> None:
         if self.folder is None:
@@ -82,6 +101,8 @@ class Progress:
     Attributes:
         tracks: Number of tracks by outcome.
         bytes: Their size by outcome.
+        useless: Number of tracks of which nothing can be used, by reason.
+        examples: The file of one of them, by reason.
         clips: Number of clips by status.
         seconds: Audio encoded.
         notes: What a person should know.
@@ -89,9 +110,21 @@ class Progress:
 
     tracks: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
+    useless: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     clips: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+
+    def add_track(
+        self, outcome: str, *, size_bytes: int = 0, useless: str = "", uri: str = ""
+    ) -> None:
+        """Adds a track, as `ProgressLog.track` reports it."""
+        self.tracks[outcome] += 1
+        self.bytes[outcome] += size_bytes
+        if useless:
+            self.useless[useless] += 1
+            self.examples.setdefault(useless, uri)
 
 
 class ProgressReader:
@@ -116,8 +149,12 @@ class ProgressReader:
 
     def _add(self, event: Mapping[str, Any]) -> None:
         if "track" in event:
-            self._progress.tracks[event["track"]] += 1
-            self._progress.bytes[event["track"]] += event["bytes"]
+            self._progress.add_track(
+                event["track"],
+                size_bytes=event["bytes"],
+                useless=event.get("useless", ""),
+                uri=event.get("uri", ""),
+            )
             return
         if "note" in event:
             self._progress.notes.append(event["note"])

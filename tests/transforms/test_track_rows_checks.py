@@ -223,7 +223,7 @@ def test_the_figures_of_a_clip_are_stored() -> None:
     assert row["mix_clipped_fraction"] == pytest.approx(10 / SAMPLES)
     assert row["mix_bandwidth_hz"] > 10000
     assert row["vocals_active_fraction"] == 1
-    assert row["vocals_lag_ms"] == 0
+    assert abs(row["vocals_lag_ms"]) < 2.1  # a period of the tone
     assert row["vocals_gain_in_mix"] >= 0.95
     assert row["vocals_excess_fraction"] < 0.05
     assert row["vocals_above_mix_db"] <= 0
