@@ -232,7 +232,7 @@ def build(
     made = {**listed, "parts": encoded["parts"], "dead_letters": letters}
     if keep is not None:
         table = keep.url_of(keep.manifest.table(TRACKS_TABLE))
-        made = made | "KeepKnownTracks" >> KeepKnownTracks(table)
+        made = {**made, **(made | "KeepKnownTracks" >> KeepKnownTracks(table))}
     return made | "AssembleShards" >> _assemble_shards(config, models, keep)
 
 
