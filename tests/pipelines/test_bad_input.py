@@ -53,7 +53,6 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     assert reasons == {
         "empty.wav": "empty",
         "text.mp3": "not_audio",
-        "cut.flac": "corrupt",
         "channels0.wav": reasons["channels0.wav"],
         "hollow.wav": "empty",
         "dangling.wav": "unreadable",
@@ -190,6 +189,19 @@ def test_a_filter_that_drops_all_commits_nothing(prepare, tmp_path, dataset, cap
     assert "the filter drops all" in capsys.readouterr().out
     assert prepare(tmp_path / "music") == 0
     assert not (dataset / "rejected.json").exists()
+
+
+def test_a_track_that_is_too_long_is_refused_by_name(prepare, tmp_path, dataset) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    soundfile.write(tmp_path / "music" / "long.flac", np.zeros(RATE * 40), RATE)
+    flags = ("--max-track-hours", "0.01", "--max-failure-rate", "1")
+    assert prepare(tmp_path / "music", flags=flags) == 0
+    letter = letters(dataset)["long.flac"]
+    assert letter["reason"] == "too_long"
+    assert "--max-track-hours" in letter["message"]
+    assert cli.main(["retry", str(dataset), "--mode", "in_memory"]) == 0
+    assert counts(dataset)["tracks"]["failed"] == {}
+    assert prepare(tmp_path / "music", flags=("--max-track-hours", "0")) == 1
 
 
 def test_too_many_failed_clips_are_an_exit_code(prepare, tmp_path, capsys) -> None:
