@@ -60,8 +60,8 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     }
     assert reasons["channels0.wav"] in ("not_audio", "corrupt")
     tracks = counts(dataset)["tracks"]
-    assert tracks["encoded"] == 3
-    assert tracks["listed"] == 3 + 7 == 3 + sum(tracks["failed"].values())
+    assert tracks["encoded"] == 3 + 1  # what there is of cut.flac
+    assert tracks["listed"] == 3 + 7 == 4 + sum(tracks["failed"].values())
     for row in letters(dataset).values():
         assert row["message"]
         assert "Traceback" not in row["message"]
@@ -90,10 +90,11 @@ def test_odd_but_honest_files_are_encoded(prepare, tmp_path: Path, dataset: Path
 def test_short_and_silent_files_are_counted_not_lost(prepare, tmp_path, dataset) -> None:
     soundfile.write(tmp_path / "short.wav", tone(0.75, hz=300), RATE)
     soundfile.write(tmp_path / "silent.wav", np.zeros(2 * RATE), RATE)
-    assert prepare(tmp_path / "short.wav", tmp_path / "silent.wav") == 0
+    soundfile.write(tmp_path / "good.wav", tone(1, hz=300), RATE)
+    assert prepare(*(tmp_path / f"{name}.wav" for name in ("short", "silent", "good"))) == 0
     counted = counts(dataset)
-    assert counted["tracks"]["encoded"] == 2
-    assert counted["clips"] == {"kept": 0, "dropped": {"instrumental_too_quiet": 2}, "failed": {}}
+    assert counted["tracks"]["encoded"] == 3
+    assert counted["clips"] == {"kept": 1, "dropped": {"instrumental_too_quiet": 2}, "failed": {}}
     assert counted["seconds"]["tails"] == 0.75
 
 
