@@ -17,7 +17,7 @@ from singsong.dataset.manifest import DatasetError, ShardEntry, read_manifest
 from singsong.dataset.shard_reader import ShardReader
 
 REMOTE = "memory://bucket/dataset"
-CHUNK_OF_VOCALS = 10
+CHUNK_OF_VOCALS = 17
 
 
 @pytest.fixture
