@@ -8,6 +8,7 @@ vocals correlate with the mix at lag 0 more than at any other lag, the mix holds
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,13 +162,12 @@ def _lag_and_gain(
     return lag, gain if tells or inverted else 1.0
 
 
-def _lag(
-    cross: npt.NDArray[np.complexfloating], powers: npt.NDArray[np.float32], size: int
-) -> tuple[float, bool]:
+def _lag(cross: npt.NDArray[Any], powers: npt.NDArray[np.float32], size: int) -> tuple[float, bool]:
     """Returns the lag of a clear peak of the correlation, else 0, and whether it is negative."""
     # Divided by their magnitude to the power of 5/8, so that the peak is sharp for sustained notes
     # too; 1 would make all of the spectrum count alike, and most of it is noise.
-    root = np.sqrt(np.sqrt(powers + np.float32(1e-24) * powers.max()))
+    least = np.float32(1e-24) * powers.max() + np.finfo(np.float32).tiny
+    root = np.sqrt(np.sqrt(powers + least))
     correlation = np.fft.irfft(cross / (root * np.sqrt(np.sqrt(root))), size)
     peak = int(np.argmax(np.abs(correlation)))
     certain = abs(correlation[peak]) > _CERTAIN_PEAK * float(np.sqrt(np.mean(correlation**2)))
@@ -183,11 +183,12 @@ def _fast_size(least: int) -> int:
     return -(-least >> shift) << shift
 
 
-def _powers(spectrum: npt.NDArray[np.complexfloating]) -> FloatArray:
-    return np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)
+def _powers(spectrum: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    powers: npt.NDArray[np.float32] = spectrum.real**2 + spectrum.imag**2
+    return powers
 
 
-def _total(values: npt.NDArray[np.floating]) -> float:
+def _total(values: npt.NDArray[Any]) -> float:
     return float(values.sum(dtype=np.float64))
 
 

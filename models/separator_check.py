@@ -99,7 +99,7 @@ def known_song(sample_rate_hz: int) -> FloatArray:
 
 
 def _formant_gain(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return 0.05 + sum(
-        (level / (1 + ((hz - centre) / _FORMANT_WIDTH_HZ) ** 2) for centre, level in _FORMANTS),
-        start=np.zeros_like(hz),
-    )
+    gain = np.full_like(hz, 0.05)
+    for centre, level in _FORMANTS:
+        gain += level / (1 + ((hz - centre) / _FORMANT_WIDTH_HZ) ** 2)
+    return gain

@@ -107,3 +107,9 @@ def test_clips_of_any_length_have_finite_figures(samples: int) -> None:
     assert all(np.isfinite(value) for value in vars(found).values())
     assert 0 <= found.clipped_fraction <= 1
     assert 0 <= found.bandwidth_hz <= RATE / 2
+
+
+def test_a_click_is_no_bandwidth() -> None:
+    audio = low_passed(5000)
+    audio[30000] = 1
+    assert bandwidth_hz(audio, sample_rate_hz=RATE) == pytest.approx(5000, abs=150)
