@@ -320,7 +320,7 @@ def test_the_call_raises_when_the_job_is_given_up(fakes, tmp_path) -> None:
     from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
 
     write_first_tracks(tmp_path / "music", bad=FIRST - 1)
-    recipe = DatasetRecipe(encode=EncodeRecipe(clip_seconds=1))
+    recipe = DatasetRecipe(encode=EncodeRecipe(clip_seconds=1, separator=None))
     with pytest.raises(JobFailedError, match="of the first"):
         prepare(tmp_path / "music", output=tmp_path / "set", recipe=recipe, workers=1)
     made = prepare(
