@@ -6,6 +6,7 @@ SPARK_JAR := build/spark/job-server.jar
 # TORCH_BACKEND=cpu takes the small torch without CUDA, where its index can be reached.
 TORCH_FLAG := $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND),)
 TEST_PROCESSES ?= 2
+FUZZ_FILES ?= 10000
 # A file's tests run in one process, for the fixtures of a module; tests/conftest.py orders files.
 # Libraries get one thread in each process, so that they do not compete for the cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
@@ -17,7 +18,7 @@ FAST_TESTS := $(addprefix tests/,schemas storage/test_objects.py audio synth dat
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test nightly static lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants mutants-sampled
+.PHONY: help demo check test nightly fuzz static lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants mutants-sampled
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,8 +34,10 @@ test: $(VENV)/.dev ## run the tests in two processes: TEST_PROCESSES=4 takes mor
 
 nightly: $(VENV)/.dev ## run what takes hours: the tests marked nightly, ten thousand damaged files, all mutants
 	@$(PYTEST) -m nightly
-	@$(PYTEST) --fuzz-files 10000 tests/audio/test_decode_fuzz.py
-	@$(MAKE) --no-print-directory mutants mutants-sampled
+	@$(MAKE) --no-print-directory fuzz mutants mutants-sampled
+
+fuzz: $(VENV)/.dev ## decode ten thousand damaged files of twelve formats and print what became of them; FUZZ_FILES=300 takes fewer
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s --fuzz-files $(FUZZ_FILES) tests/audio/test_decode_fuzz.py
 
 lint: static ## ruff, mypy --strict, the import directions of the rooms and the documentation site
 	@$(BIN)/python -m pytest -q tests/test_rooms.py

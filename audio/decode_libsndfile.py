@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from singsong.audio import decode_child
 from singsong.audio.decode_mpeg import MpegPart
-from singsong.audio.decode_mpeg_frame import length_tag, stated_frames_at
+from singsong.audio.decode_mpeg_frame import TAG_HEAD_BYTES, length_tag, stated_frames_at
 from singsong.audio.decode_process import DecoderProcess
 from singsong.audio.decode_source import (
     ByteRange,
@@ -81,7 +81,7 @@ def open_mpeg(fd: int, part: MpegPart, options: ReadOptions) -> Iterator[Part]:
     Raises:
         ClipError: As `singsong.audio.decode.stream_mono`.
     """
-    header = os.pread(fd, 48, part.where.start)
+    header = os.pread(fd, TAG_HEAD_BYTES, part.where.start)
     stated_at = stated_frames_at(header) if part.tagged else None
     patches = {}
     if stated_at is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from singsong.audio.decode_bytes import BufferedFile
 from singsong.audio.decode_mpeg_frame import (
     FRAMES_TO_TRUST,
+    TAG_HEAD_BYTES,
     MpegFrame,
     free_format_bytes,
     is_length_tag,
@@ -24,6 +25,7 @@ from singsong.audio.decode_source import ByteRange
 
 _MAX_TAG_BYTES = 10
 _MAX_CANDIDATES = 100_000  # bounds the time for a file full of bytes that look like headers
+_LENGTH_TAG = re.compile(rb"Xing|Info|VBRI")
 _HEADER_OR_TAG = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x00-\xef]|ID3", re.DOTALL)
 
 
@@ -117,26 +119,29 @@ def _run(source: BufferedFile, offset: int) -> Iterator[tuple[int, MpegFrame]]:
 
     A later frame that is a Xing tag begins the next file and ends the run.
     """
-    first = _parse(source.at(offset, 4))
+    head = source.at(offset, TAG_HEAD_BYTES)
+    first = _parse(head[:4])
     if first is None:
         return
     free = free_format_bytes(source.at(offset, 1 << 14)) if first.length_bytes is None else None
     frame: MpegFrame | None = first
-    begin = offset
-    while frame is not None and frame.kind == first.kind:
+    kind, size, at, begin = first.kind, source.size, source.at, offset
+    # An hour of audio has 140,000 frames, and this runs before its first sample is decoded.
+    while frame is not None and frame.kind == kind:
         length = frame.length_bytes or (free + frame.padding_bytes if free else 0)
-        if not length or offset + length > source.size:
+        if not length or offset + length > size:
             return
-        if offset > begin and is_length_tag(source.at(offset, 48)):
+        if offset > begin and _LENGTH_TAG.search(head, 13, 44) and is_length_tag(head):
             return
         yield length, frame
         offset += length
-        frame = _parse(source.at(offset, 4))
+        head = at(offset, TAG_HEAD_BYTES)
+        frame = _parse(head[:4])
 
 
 def _part_at(source: BufferedFile, start: int, *, until: int | None = None) -> tuple[MpegPart, int]:
     """Returns the part at `start`, up to the frame at `until`, and where its last frame lies."""
-    tagged = is_length_tag(source.at(start, 48))
+    tagged = is_length_tag(source.at(start, TAG_HEAD_BYTES))
     head = source.at(start, 4)
     frames, samples, last, end = -int(tagged), 0, start, start
     for length, frame in _run(source, start):
@@ -159,7 +164,9 @@ def _next_file_in(source: BufferedFile, last: int, end: int) -> int | None:
         behind = source.after_tags(at) if found[0] == b"ID3" else at
         if at >= end:
             break
-        if (behind > at or is_length_tag(source.at(at, 48))) and _begins_run(source, behind):
+        if (behind > at or is_length_tag(source.at(at, TAG_HEAD_BYTES))) and _begins_run(
+            source, behind
+        ):
             return behind
     return None
 

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 FRAMES_TO_TRUST = 4
 """So many headers, each where the one before says, are no coincidence."""
+TAG_HEAD_BYTES = 48
+"""So much of a frame shows whether it is a tag."""
 MAX_FRAME_BYTES = 6_000
 """No frame is longer, not even at 640 kbit/s and 16 kHz."""
 
 _VERSION_2_5, _VERSION_RESERVED, _VERSION_1 = 0, 1, 3
 _LAYER_III, _LAYER_II, _LAYER_I = 1, 2, 3
 _MONO = 3
+_XING = (b"Xing", b"Info")
+_VBRI_AT = 36
+_SIDE_BYTES = {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}
 _RATES_HZ = (44100, 48000, 32000)
 _KBPS = {
     (True, _LAYER_I): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -34,12 +39,14 @@ class MpegFrame:
         padding_bytes: What this frame is longer than others of its bit rate.
         samples: Samples per channel in the frame.
         kind: Version, layer, sample rate and number of channels, the same for all frames of a part.
+        tag_at: Where a Xing tag would lie in it: behind the empty side information.
     """
 
     length_bytes: int | None
     padding_bytes: int
     samples: int
     kind: tuple[int, int, int, int]
+    tag_at: int
 
 
 def parse_mpeg_header(header: bytes) -> MpegFrame | None:
@@ -49,7 +56,7 @@ def parse_mpeg_header(header: bytes) -> MpegFrame | None:
         header: At least four bytes to begin a frame; further ones are ignored.
 
     >>> parse_mpeg_header(bytes.fromhex("fffb9000"))
-    MpegFrame(length_bytes=417, padding_bytes=0, samples=1152, kind=(3, 1, 44100, 2))
+    MpegFrame(length_bytes=417, padding_bytes=0, samples=1152, kind=(3, 1, 44100, 2), tag_at=36)
     >>> parse_mpeg_header(b"text") is None
     True
     """
@@ -67,11 +74,13 @@ def parse_mpeg_header(header: bytes) -> MpegFrame | None:
     if bitrate:
         bits_per_s = _KBPS[first, layer][bitrate - 1] * 1000
         length = (samples // 8 // slot * bits_per_s // rate_hz + padding) * slot
+    channels = 1 if header[3] >> 6 == _MONO else 2
     return MpegFrame(
         length_bytes=length,
         padding_bytes=padding * slot,
         samples=samples,
-        kind=(version, layer, rate_hz, 1 if header[3] >> 6 == _MONO else 2),
+        kind=(version, layer, rate_hz, channels),
+        tag_at=4 + _SIDE_BYTES[first, channels],
     )
 
 
@@ -117,8 +126,8 @@ def is_length_tag(frame: bytes) -> bool:
     header = parse_mpeg_header(frame)
     if header is None or header.kind[1] != _LAYER_III:
         return False
-    at = _tag_at(header)
-    return frame[at : at + 4] in (b"Xing", b"Info") or frame[36:40] == b"VBRI"
+    at = header.tag_at
+    return frame[at : at + 4] in _XING or frame[_VBRI_AT : _VBRI_AT + 4] == b"VBRI"
 
 
 def length_tag(head: bytes, frames: int) -> bytes | None:
@@ -140,7 +149,7 @@ def length_tag(head: bytes, frames: int) -> bytes | None:
     length = parse_mpeg_header(own)
     assert length is not None
     assert length.length_bytes is not None
-    tag = own.ljust(_tag_at(header), b"\0") + b"Xing" + (1).to_bytes(4, "big")
+    tag = own.ljust(header.tag_at, b"\0") + b"Xing" + (1).to_bytes(4, "big")
     return (tag + frames.to_bytes(4, "big")).ljust(length.length_bytes, b"\0")
 
 
@@ -154,15 +163,7 @@ def stated_frames_at(frame: bytes) -> int | None:
     44
     """
     header = parse_mpeg_header(frame)
-    at = _tag_at(header) if header is not None else 0
-    if frame[at : at + 4] not in (b"Xing", b"Info") or not frame[at + 7] & 1:
+    at = header.tag_at if header is not None else 0
+    if frame[at : at + 4] not in _XING or not frame[at + 7] & 1:
         return None
     return at + 8
-
-
-def _tag_at(header: MpegFrame) -> int:
-    """Returns where a Xing tag lies in its frame: behind the empty side information."""
-    version, _, _, channels = header.kind
-    if version == _VERSION_1:
-        return 4 + (17 if channels == 1 else 32)
-    return 4 + (9 if channels == 1 else 17)

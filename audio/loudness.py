@@ -88,10 +88,12 @@ def without_offset(
     whole = np.concatenate([audio, filler]).reshape(blocks, block)
     means = np.pad(whole.mean(1, dtype=np.float64), _KERNEL_BLOCKS // 2 + 1, mode="reflect")
     slow = np.convolve(means, _low_pass(), mode="valid")
-    borders = (slow[1:] + slow[:-1]) / 2
-    line = (np.arange(block) + 0.5) / block
-    offset = borders[:-1, None] + (borders[1:] - borders[:-1])[:, None] * line
-    return (whole - offset.astype(np.float32)).reshape(-1)[: len(audio)]
+    borders = ((slow[1:] + slow[:-1]) / 2).astype(np.float32)
+    line = ((np.arange(block) + 0.5) / block).astype(np.float32)
+    offset = np.diff(borders)[:, None] * line
+    offset += borders[:-1, None]
+    heard: npt.NDArray[np.float32] = np.subtract(whole, offset, out=offset)
+    return heard.reshape(-1)[: len(audio)]
 
 
 def drop_reason(

@@ -13,7 +13,7 @@ _FULL_SCALE = 32767 / 32768
 _RUN_SAMPLES = 4
 _LEAST_CLIPPED_PEAK = 0.25
 _FRAME_SAMPLES = 2048
-_FRAMES = 64
+_FRAMES = 32
 _BAND_BINS = 8
 _LEAST_SHARE = 1e-10
 _LEAST_POWER = 1e-12
@@ -65,8 +65,10 @@ def clipped_fraction(mix: FloatArray) -> float:
     >>> clipped_fraction(np.array([0, 1, -1, 0.5], np.float32))
     0.5
     """
-    clipped = int(np.count_nonzero(np.abs(mix) >= _FULL_SCALE))
     lowest, highest = float(mix.min()), float(mix.max())
+    clipped = 0
+    if max(-lowest, highest) >= _FULL_SCALE:
+        clipped = int(np.count_nonzero(np.abs(mix) >= _FULL_SCALE))
     for peak in {lowest, highest} if lowest < highest else ():
         if _LEAST_CLIPPED_PEAK <= abs(peak) < _FULL_SCALE:
             clipped += _in_runs(np.flatnonzero(mix == np.float32(peak)))
@@ -84,7 +86,7 @@ def bandwidth_hz(mix: FloatArray, *, sample_rate_hz: int) -> float:
     """Returns the highest frequency with energy: the cutoff of a lossy encoder or an upsampling.
 
     It is the upper end of the highest band, 8 bins wide, in which each bin of the mean spectrum
-    (of at most 64 frames of 2048 samples over the clip) is above -100 dB of the clip's power and
+    (of at most 32 frames of 2048 samples over the clip) is above -100 dB of the clip's power and
     above -120 dBFS, which the rounding to 16 bit stays below. 0 for silence.
 
     Args:
@@ -95,13 +97,15 @@ def bandwidth_hz(mix: FloatArray, *, sample_rate_hz: int) -> float:
     >>> round(bandwidth_hz(noise, sample_rate_hz=44100), 1)
     22050.0
     """
-    frames = padded_frames(mix - mix.mean(), _FRAME_SAMPLES)
+    whole = max(len(mix) // _FRAME_SAMPLES, 1) * _FRAME_SAMPLES
+    frames = padded_frames(mix[:whole] - mix[:whole].mean(), _FRAME_SAMPLES)
     frames = frames[:: -(-len(frames) // _FRAMES)]
     # The squared Hann window falls off fast, so that a loud low note is not taken for treble.
     window = np.square(np.hanning(_FRAME_SAMPLES)).astype(np.float32)
-    spectrum = np.square(np.abs(np.fft.rfft(frames * window))).mean(0, dtype=np.float64)
-    spectrum *= 2 / (_FRAME_SAMPLES * float(np.square(window).sum()))
-    has_energy = spectrum > max(_LEAST_POWER, _LEAST_SHARE * float(spectrum.sum()))
+    spectrum = np.fft.rfft(frames * window)
+    powers = (spectrum.real**2 + spectrum.imag**2).mean(0, dtype=np.float64)
+    powers *= 2 / (_FRAME_SAMPLES * float(np.square(window).sum()))
+    has_energy = powers > max(_LEAST_POWER, _LEAST_SHARE * float(powers.sum()))
     bands = np.lib.stride_tricks.sliding_window_view(has_energy, _BAND_BINS).all(1)
     if not bands.any():
         return 0.0

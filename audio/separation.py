@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from singsong.audio.frames import frame_powers, padded_frames
-from singsong.audio.loudness import without_offset
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.errors import BadSeparationError
 from singsong.schemas.separation import SeparationLimits
 
 _RATE_HZ = 5500  # about; most of a voice lies below half of it
 _LOWEST_HZ = 40.0
+_PAD_SECONDS = 1.0
+"""Longer lags wrap: they are found, but not told apart."""
 _FRAME_SECONDS = 0.05
 _AROUND_FRAMES = 5
 """A separator's window smears a beat over 0.1 to 0.2 s, into silence too."""
@@ -32,7 +33,6 @@ _TELLING_RATIO = 1e-3
 _DEVIATIONS = 3.0
 _CERTAIN_PEAK = 15.0
 """Peak of a correlation over its RMS. Of 125 real clips the least is 35, of noise it is about 7."""
-_WHITENING = np.float32(0.65)
 _TIE = 0.9
 """Another peak this close to that at lag 0 is a repetition. In real clips of 10 s it is at 0.45."""
 _BAND_SAMPLES, _BAND_BINS = 512, 12
@@ -62,36 +62,35 @@ class Separation:
     active_fraction: float
 
 
-def measure_separation(mix: FloatArray, vocals: FloatArray, *, sample_rate_hz: int) -> Separation:
+def measure_separation(
+    mix: FloatArray, vocals: FloatArray, *, sample_rate_hz: int, offset_power: float = 0.0
+) -> Separation:
     """Returns how the vocals of a clip lie in its mix.
 
     Args:
-        mix: float32 [samples]. An offset of it or of the vocals does not count.
-        vocals: float32 [samples].
+        mix: float32 [samples], without its offset (`singsong.audio.loudness.without_offset`).
+        vocals: float32 [samples], likewise.
         sample_rate_hz: Samples per second.
+        offset_power: Mean square of the offset that was removed from the mix.
 
     >>> mix = np.random.default_rng(0).standard_normal(44100).astype(np.float32)
     >>> measured = measure_separation(mix, np.roll(mix, 4410), sample_rate_hz=44100)
     >>> round(measured.lag_ms), round(abs(measured.gain_in_mix), 1)
     (100, 0.0)
     """
-    heard = without_offset(mix, sample_rate_hz=sample_rate_hz)
-    vocals = without_offset(vocals, sample_rate_hz=sample_rate_hz)
     # Separators pad a clip with zeros. Where the offset ends, their vocals have a click.
-    click = _CLICK_SHARE * float(np.square(mix - heard, dtype=np.float64).mean())
+    click = _CLICK_SHARE * offset_power
     frame = max(1, round(_FRAME_SECONDS * sample_rate_hz))
     levels = frame_powers(vocals, frame)
     step = max(1, sample_rate_hz // _RATE_HZ)
-    slow_mix, slow_vocals = _decimated(heard, step), _decimated(vocals, step)
-    least = _TELLING_POWER + 0.1 * click
-    lag, gain = _lag_and_gain(
-        slow_mix, slow_vocals, rate_hz=sample_rate_hz / step, telling_power=least
-    )
+    slow_mix, slow_vocals = _decimated(mix, step), _decimated(vocals, step)
+    rate_hz, least = sample_rate_hz / step, _TELLING_POWER + 0.1 * click
+    lag, gain = _lag_and_gain(slow_mix, slow_vocals, rate_hz=rate_hz, telling_power=least)
     return Separation(
-        lag_ms=1000 * lag * step / sample_rate_hz,
+        lag_ms=1000 * lag / rate_hz,
         gain_in_mix=gain,
         excess_fraction=_excess_fraction(slow_mix, slow_vocals, telling_power=least),
-        above_mix_db=_above_mix_db(frame_powers(heard, frame), levels, floor=_FLOOR_POWER + click),
+        above_mix_db=_above_mix_db(frame_powers(mix, frame), levels, floor=_FLOOR_POWER + click),
         active_fraction=float((levels > _ACTIVE_POWER).mean()),
     )
 
@@ -143,30 +142,33 @@ def _lag_and_gain(
     mix: FloatArray, vocals: FloatArray, *, rate_hz: float, telling_power: float
 ) -> tuple[float, float]:
     """Returns the lag of the vocals in samples, and the gain with which the mix holds them."""
-    size = 1 << (2 * len(mix)).bit_length()
+    size = _fast_size(len(mix) + round(_PAD_SECONDS * rate_hz))
     lowest = int(np.ceil(_LOWEST_HZ * size / rate_hz))
     of_mix, of_vocals = np.fft.rfft(mix, size), np.fft.rfft(vocals, size)
     of_mix[:lowest] = of_vocals[:lowest] = 0
-    mix_energy, vocals_energy = _energy(of_mix), _energy(of_vocals)
+    mix_energy, vocals_energy = (_total(_powers(of_one)) for of_one in (of_mix, of_vocals))
     vocals_power = 2 * vocals_energy / size / len(mix)
     if vocals_power <= _LEAST_POWER or not mix_energy:
         return 0.0, 1.0 if vocals_power <= telling_power else 0.0
     cross = of_mix * of_vocals.conj()
-    lag, inverted = _lag(cross, size)
-    gain = float(cross.real.sum(dtype=np.float64)) / vocals_energy
+    powers = _powers(cross)
+    lag, inverted = _lag(cross, powers, size)
+    gain = _total(cross.real) / vocals_energy
     # Of vocals that have nothing to do with the mix, the gain would be 0 plus or minus this.
-    deviation = float(np.sqrt(_energy(cross) * size / len(mix) / 2)) / vocals_energy
+    deviation = float(np.sqrt(_total(powers) * size / len(mix) / 2)) / vocals_energy
     audible = vocals_power > telling_power and vocals_energy > _TELLING_RATIO * mix_energy
     tells = audible and abs(gain - 1) > _DEVIATIONS * deviation
     return lag, gain if tells or inverted else 1.0
 
 
-def _lag(cross: npt.NDArray[np.complex64], size: int) -> tuple[float, bool]:
+def _lag(
+    cross: npt.NDArray[np.complex64], powers: npt.NDArray[np.float32], size: int
+) -> tuple[float, bool]:
     """Returns the lag of a clear peak of the correlation, else 0, and whether it is negative."""
-    # Partly whitened, so that the peak is sharp for sustained notes too.
-    magnitude = np.abs(cross)
-    whitened = cross / (magnitude + np.float32(1e-12) * magnitude.max()) ** _WHITENING
-    correlation = np.fft.irfft(whitened, size)
+    # Divided by their magnitude to the power of 5/8, so that the peak is sharp for sustained notes
+    # too; 1 would make all of the spectrum count alike, and most of it is noise.
+    root = np.sqrt(np.sqrt(powers + np.float32(1e-24) * powers.max()))
+    correlation = np.fft.irfft(cross / (root * np.sqrt(np.sqrt(root))), size)
     peak = int(np.argmax(np.abs(correlation)))
     certain = abs(correlation[peak]) > _CERTAIN_PEAK * float(np.sqrt(np.mean(correlation**2)))
     inverted = bool(certain and correlation[peak] < 0)
@@ -175,8 +177,19 @@ def _lag(cross: npt.NDArray[np.complex64], size: int) -> tuple[float, bool]:
     return float(size - peak if peak > size // 2 else -peak), inverted
 
 
-def _energy(spectrum: npt.NDArray[np.complex64]) -> float:
-    return float(np.square(np.abs(spectrum)).sum(dtype=np.float64))
+def _fast_size(least: int) -> int:
+    """Returns a length that transforms well: 8 to 15 times a power of two."""
+    shift = max(0, least.bit_length() - 4)
+    return -(-least >> shift) << shift
+
+
+def _powers(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
+    powers: npt.NDArray[np.float32] = spectrum.real**2 + spectrum.imag**2
+    return powers
+
+
+def _total(values: npt.NDArray[np.float32]) -> float:
+    return float(values.sum(dtype=np.float64))
 
 
 def _excess_fraction(mix: FloatArray, vocals: FloatArray, *, telling_power: float) -> float:
@@ -191,7 +204,7 @@ def _band_powers(audio: FloatArray) -> npt.NDArray[np.float32]:
     """Returns the power [frames, bands] of Hann frames, without the lowest bins."""
     window = np.hanning(_BAND_SAMPLES).astype(np.float32)
     spectrum = np.fft.rfft(padded_frames(audio, _BAND_SAMPLES) * window)
-    power = np.square(np.abs(spectrum[:, 4:-1]))
+    power = _powers(spectrum[:, 4:-1])
     return power.reshape(len(power), -1, _BAND_BINS).sum(2)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import warnings
 
 import numpy as np
 import soundfile
 
 from singsong import storage
+from singsong.audio.decode_process import ffmpeg_path
 from singsong.audio.sound_formats import (
     FORMATS,
     check_audio_fits,
@@ -18,6 +20,8 @@ from singsong.audio.sound_formats import (
 )
 from singsong.schemas.arrays import FloatArray
 
+_M4A_BITRATE = "192k"
+
 
 def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> float:
     """Writes audio atomically in the format of the URL's suffix; returns the applied gain.
@@ -25,7 +29,7 @@ def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> flo
     Audio that exceeds full scale is scaled down as a whole, so that nothing is clipped.
 
     Args:
-        url: Local path or fsspec URL that ends in .wav, .flac or .mp3.
+        url: Local path or fsspec URL that ends in .wav, .flac, .mp3 or .m4a.
         audio: float32 [channels, samples].
         sample_rate_hz: Its sample rate.
 
@@ -41,10 +45,27 @@ def write_sound_file(url: str, audio: FloatArray, *, sample_rate_hz: int) -> flo
     scale = 1 / max(1.0, float(np.abs(audio).max(initial=0.0)))
     with tempfile.TemporaryDirectory(prefix="singsong-") as folder:
         path = os.path.join(folder, f"sound{suffix}")
-        soundfile.write(path, audio.T * np.float32(scale), sample_rate_hz, subtype, format=kind)
+        scaled = audio * np.float32(scale)
+        if suffix == ".m4a":
+            _write_m4a(path, scaled, sample_rate_hz)
+        else:
+            soundfile.write(path, scaled.T, sample_rate_hz, subtype, format=kind)
         with open(path, "rb") as file:
             storage.put_file(url, file)
     return scale
+
+
+def _write_m4a(path: str, audio: FloatArray, sample_rate_hz: int) -> None:
+    """Writes an m4a with pydub and ffmpeg: libsndfile has no AAC."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydub finds no ffmpeg on the path; it is given one below
+        from pydub import AudioSegment
+    AudioSegment.converter = ffmpeg_path()
+    samples = np.round(audio.T.clip(-1, 1) * 32767).astype("<i2")
+    segment = AudioSegment(
+        samples.tobytes(), sample_width=2, frame_rate=sample_rate_hz, channels=len(audio)
+    )
+    segment.export(path, format="ipod", codec="aac", bitrate=_M4A_BITRATE).close()
 
 
 def flac_bytes(audio: FloatArray, *, sample_rate_hz: int) -> bytes:

@@ -14,10 +14,12 @@ FORMATS: Mapping[str, tuple[str, str]] = {
     ".wav": ("WAV", "PCM_24"),
     ".flac": ("FLAC", "PCM_24"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".m4a": ("M4A", "AAC"),
 }
-"""libsndfile's format and subtype by suffix."""
+"""Format and coding by suffix; libsndfile's names, except for m4a, which ffmpeg writes."""
 
 _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_AAC_RATES_HZ = (*_MP3_RATES_HZ, 64000, 88200, 96000)
 _FLAC_CHANNELS = 8
 
 
@@ -47,6 +49,11 @@ def check_audio_fits(suffix: str, *, channels: int, sample_rate_hz: int) -> None
     if suffix == ".mp3" and (sample_rate_hz not in _MP3_RATES_HZ or channels > 2):
         raise UnwritableAudioError(
             f"an mp3 holds one or two channels at {_MP3_RATES_HZ} Hz, "
+            f"found {channels} at {sample_rate_hz} Hz: write .wav or .flac"
+        )
+    if suffix == ".m4a" and (sample_rate_hz not in _AAC_RATES_HZ or channels > 2):
+        raise UnwritableAudioError(
+            f"an m4a is written with one or two channels at {_AAC_RATES_HZ} Hz, "
             f"found {channels} at {sample_rate_hz} Hz: write .wav or .flac"
         )
     if suffix == ".flac" and channels > _FLAC_CHANNELS:

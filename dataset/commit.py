@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as replaced
 from importlib.metadata import PackageNotFoundError, version
 
 from singsong import storage
@@ -50,6 +51,7 @@ class CommitConfig:
         encode_digest: What names the parts.
         origin: Where models and parts were found.
         replace: Whether the result may lack tracks of the newest version.
+        skipped_before: How many files were skipped in the version that this one continues.
     """
 
     dataset: str
@@ -59,6 +61,7 @@ class CommitConfig:
     encode_digest: str
     origin: Mapping[str, str]
     replace: bool = False
+    skipped_before: int = 0
 
 
 def commit_dataset(
@@ -90,8 +93,7 @@ def commit_dataset(
     )
     check_sums(everything, shards, listed=listed, recipe=config.recipe.encode)
     check_present(config.dataset, shards)
-    manifest = _manifest(config, everything, letters, shards)
-    manifest = replace(manifest, counts=replace(manifest.counts, skipped=skipped))
+    manifest = _manifest(config, everything, letters, shards, skipped=skipped)
     try:
         check_not_empty(manifest)
         if not config.replace:
@@ -109,12 +111,14 @@ def _manifest(
     tracks: Sequence[TrackSummary],
     letters: Sequence[DeadLetter],
     shards: Sequence[ShardEntry],
+    *,
+    skipped: int,
 ) -> Manifest:
     return Manifest(
         recipe=recipe_json(config.recipe),
         weights=dict(config.weights),
         geometry=config.geometry.to_json(),
-        counts=count(tracks),
+        counts=replaced(count(tracks), skipped=skipped + config.skipped_before),
         splits=count_splits(tracks, config.recipe),
         shards=tuple(sorted(shards, key=lambda shard: shard.path)),
         tables=(write_failures(config.dataset, letters), write_tracks(config.dataset, tracks)),

@@ -232,10 +232,8 @@ def build(
     made = {**listed, "parts": encoded["parts"], "dead_letters": letters}
     if keep is not None:
         table = keep.url_of(keep.manifest.table(TRACKS_TABLE))
-        kept = made | "KeepKnownTracks" >> KeepKnownTracks(table)
-        made = {**kept, "skipped": listed["skipped"]}
-    before = keep.manifest.counts.skipped if keep is not None and config.retry else 0
-    return made | "AssembleShards" >> _assemble_shards(config, models, skipped_before=before)
+        made = {**made, **(made | "KeepKnownTracks" >> KeepKnownTracks(table))}
+    return made | "AssembleShards" >> _assemble_shards(config, models, keep)
 
 
 def _encode_config(
@@ -258,7 +256,7 @@ def _encode_config(
 
 
 def _assemble_shards(
-    config: PrepareConfig, models: Models, *, skipped_before: int
+    config: PrepareConfig, models: Models, keep: Dataset | None
 ) -> beam.PTransform:
     from singsong.transforms.assemble_shards import AssembleConfig, AssembleShards
 
@@ -271,7 +269,7 @@ def _assemble_shards(
         dataset=config.output,
         origin=config.origin,
         replace=config.existing is Existing.REPLACE,
-        skipped_before=skipped_before,
+        skipped_before=keep.manifest.counts.skipped if keep and config.retry else 0,
     )
     return AssembleShards(assemble_config)
 

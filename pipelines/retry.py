@@ -66,10 +66,9 @@ def forget_crashes(dataset: Dataset) -> None:
     """
     from singsong.transforms.attempts import give_another_chance
 
-    digest = dataset.manifest.encode_digest
     for failure in dataset.failures:
         if failure.reason is FailureReason.CRASHED and failure.track_id is not None:
-            part = part_path(failure.track_id, digest)
+            part = part_path(failure.track_id, dataset.manifest.encode_digest)
             give_another_chance(storage.join(dataset.parts, part))
 
 

@@ -44,9 +44,9 @@ class FailureReason(StrEnum):
     NON_FINITE = "non_finite"
     OUT_OF_RANGE = "out_of_range"
     UNWRITABLE = "unwritable"
-    CRASHED = "crashed"
     BAD_SEPARATION = "bad_separation"
     SUM_MISMATCH = "sum_mismatch"  # in datasets of schema version 1 only
+    CRASHED = "crashed"
 
 
 class Stage(StrEnum):

@@ -29,11 +29,9 @@ class AssembleConfig(CommitConfig):
 
     Attributes:
         parts: Folder or URL of the parts.
-        skipped_before: How many files the version skipped that this one retries.
     """
 
     parts: str
-    skipped_before: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,12 +251,7 @@ def finish(
 ) -> Manifest:
     """Checks that everything is accounted for and commits the manifest. See `commit_dataset`."""
     return commit_dataset(
-        config,
-        tracks=tracks,
-        letters=letters,
-        shards=shards,
-        listed=listed,
-        skipped=skipped + config.skipped_before,
+        config, tracks=tracks, letters=letters, shards=shards, listed=listed, skipped=skipped
     )
 
 

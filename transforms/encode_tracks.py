@@ -9,9 +9,8 @@ from typing import Any
 
 from singsong import storage
 from singsong.audio.decode import stream_mono
-from singsong.audio.loudness import drop_reason
 from singsong.dataset.part_files import TrackFacts, extend_part, write_part
-from singsong.dataset.parts import BrokenPartError, PartDecisions, decide
+from singsong.dataset.parts import BrokenPartError, PartDecisions, decide, row_drop_reason
 from singsong.models.bundle import Models, load_models
 from singsong.schemas.elements import PartRef, Track
 from singsong.schemas.names import part_path
@@ -40,8 +39,7 @@ class EncodeConfig(StepConfig):
         parts: Folder or URL of the part files.
         encode_filter: A clip that it drops gets a row with its figures, but no codes.
         redo_failed_clips: Whether a part with failed clips is made again.
-        dataset_filter: What decides, beside the encode filter, whether a track gives a clip to the
-            dataset.
+        dataset_filter: Decides whether a track gives a clip to the dataset.
     """
 
     recipe: EncodeRecipe
@@ -122,10 +120,10 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
         with meter.watch("identify"):
             check_content(track, local)
         blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz)
-        clips = ProgressLog(config.progress).clips(
+        rows = ProgressLog(config.progress).clips(
             track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
         )
-        rows = _counted(clips, outcomes, config)
+        rows = _counted(rows, outcomes, config.dataset_filter)
         fields = record_fields(config.recipe, models.geometry)
         with meter.watch("total"):
             if found:
@@ -138,17 +136,13 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
 
 
 def _counted(
-    rows: Iterable[Mapping[str, Any]], outcomes: Counter[str], config: EncodeConfig
+    rows: Iterable[Mapping[str, Any]], outcomes: Counter[str], dataset_filter: LoudnessFilter
 ) -> Iterator[Mapping[str, Any]]:
     """Yields the rows of a part and counts them by the reason why they are of no use, "" if not."""
     for row in rows:
         reason = row["reason"]
-        if not reason and config.recipe.separator is not None:
-            reason = drop_reason(
-                vocals_db=row["vocals_peak_rms_db"],
-                instrumental_db=row["instrumental_peak_rms_db"],
-                loudness_filter=config.dataset_filter,
-            )
+        if not reason and "vocals_peak_rms_db" in row:
+            reason = row_drop_reason(row, dataset_filter)
         outcomes[reason or ""] += 1
         yield row
 

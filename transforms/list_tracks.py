@@ -109,7 +109,7 @@ class ListTracks(beam.PTransform):
         self._listing = listing
 
     def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
-        """Returns the six outputs."""
+        """Returns the five outputs."""
         found = pipeline | "ListFiles" >> self._list_files()
         files = found | "WithoutDebris" >> beam.Filter(lambda file: not file.debris)
         identified = files | "IdentifyFiles" >> beam.ParDo(_Identify()).with_output_types(

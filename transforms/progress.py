@@ -61,16 +61,16 @@ class ProgressLog:
         """
         self._report({"clip": status, "seconds": seconds})
 
+    def note(self, text: str) -> None:
+        """Reports what a person should know while the job goes on."""
+        logging.getLogger(__name__).warning(text)
+        self._report({"note": text})
+
     def stop(self, reason: str) -> None:
         """Makes all workers of this machine stop, and tells the launcher why; the first counts."""
         if self.folder is not None:
             with suppress(FileExistsError), open(self._stop_file, "x", encoding="utf-8") as file:
                 file.write(reason)
-
-    def note(self, text: str) -> None:
-        """Reports what a person should know while the job goes on."""
-        logging.getLogger(__name__).warning(text)
-        self._report({"note": text})
 
     def check_stopped(self) -> None:
         """Raises if the job is to stop, and does nothing otherwise.

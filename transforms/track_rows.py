@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from singsong.audio.clips import ClipCutter
-from singsong.audio.loudness import peak_rms_db
+from singsong.audio.loudness import peak_rms_db, without_offset
 from singsong.audio.mix_facts import measure_mix
 from singsong.audio.noise import add_noise
 from singsong.audio.resample import resample
@@ -41,10 +41,11 @@ and the product of two small numbers is one."""
 
 @dataclass
 class _Clip:
-    """A clip during the recipe; `row` is what will be stored."""
+    """A clip during the recipe; `row` is what will be stored, `heard` the mix less its offset."""
 
     row: dict[str, Any]
     mix: FloatArray
+    heard: FloatArray
     sounds: dict[str, FloatArray] = field(default_factory=dict)
 
 
@@ -137,7 +138,8 @@ class TrackRows:
             "reason": "",
             "message": "",
         }
-        return _Clip(row=row, mix=_without_denormals(mix))
+        mix = _without_denormals(mix)
+        return _Clip(row=row, mix=mix, heard=mix)
 
     def _encode(self, batch: list[_Clip]) -> list[dict[str, Any]]:
         usable = [clip for clip in batch if self._attempt(clip, self._check_mix)]
@@ -161,7 +163,8 @@ class TrackRows:
         peak = float(np.abs(clip.mix).max())
         if peak > _MAX_AMPLITUDE:
             raise OutOfRangeAudioError(f"the clip's largest sample is {peak:.3g}, full scale is 1")
-        clip.row["mix_peak_rms_db"] = self._peak_rms_db(clip.mix)
+        clip.heard = self._heard(clip.mix)
+        clip.row["mix_peak_rms_db"] = self._peak_rms_db(clip.heard)
         with self.watch("figures"):
             facts = measure_mix(clip.mix, sample_rate_hz=self._recipe.mix_rate_hz)
         clip.row.update({f"mix_{name}": value for name, value in vars(facts).items()})
@@ -184,29 +187,40 @@ class TrackRows:
         """Measures loudness, checks the separation and takes the paper's decision (4.2)."""
         if self._models.separator is None:
             return
-        vocals, instrumental = clip.sounds["vocals"], clip.sounds["instrumental"]
-        if not np.isfinite(vocals).all():
+        if not np.isfinite(clip.sounds["vocals"]).all():
             raise NonFiniteAudioError("the separator's vocals are NaN or infinite in places")
+        vocals = self._heard(clip.sounds["vocals"])
         clip.row.update(
             vocals_peak_rms_db=self._peak_rms_db(vocals),
-            instrumental_peak_rms_db=self._peak_rms_db(instrumental),
+            instrumental_peak_rms_db=self._peak_rms_db(clip.heard - vocals),
         )
-        self._check_separation(clip.row, clip.mix, vocals)
+        self._check_separation(clip, vocals)
         reason = row_drop_reason(clip.row, self._encode_filter)
         if reason is not None:
             clip.row.update(status=ClipStatus.DROPPED, reason=reason)
 
-    def _check_separation(self, row: dict[str, Any], mix: FloatArray, vocals: FloatArray) -> None:
-        rate = self._recipe.mix_rate_hz
+    def _check_separation(self, clip: _Clip, vocals: FloatArray) -> None:
         with self.watch("figures"):
-            found = measure_separation(mix, vocals, sample_rate_hz=rate)
-        row.update({f"vocals_{name}": value for name, value in vars(found).items()})
+            found = measure_separation(
+                clip.heard,
+                vocals,
+                sample_rate_hz=self._recipe.mix_rate_hz,
+                offset_power=float(np.square(clip.mix - clip.heard).mean()),
+            )
+        clip.row.update({f"vocals_{name}": value for name, value in vars(found).items()})
         check_separation(found, self._recipe.separation)
 
-    def _peak_rms_db(self, audio: FloatArray) -> float:
+    def _heard(self, audio: FloatArray) -> FloatArray:
+        with self.watch("loudness"):
+            return without_offset(audio, sample_rate_hz=self._recipe.mix_rate_hz)
+
+    def _peak_rms_db(self, heard: FloatArray) -> float:
         with self.watch("loudness"):
             return peak_rms_db(
-                audio, sample_rate_hz=self._recipe.mix_rate_hz, rms_window=self._recipe.window
+                heard,
+                sample_rate_hz=self._recipe.mix_rate_hz,
+                rms_window=self._recipe.window,
+                keep_offset=True,
             )
 
     def _add_codes(self, clips: list[_Clip]) -> None:

@@ -1,4 +1,4 @@
-"""Files and settings that the decoder refuses, each with its reason, and what it does not refuse."""
+"""Files and settings that the decoder refuses, each with its reason, and those it does not."""
 
 import io
 import logging
