@@ -43,7 +43,7 @@ def test_the_job_goes_on(tmp_path: Path, outcomes: list[tuple[str, str]]) -> Non
     "outcomes", [[BAD] * 20, [BAD] * 11 + [GOOD] * 9, [COVER] * 9 + [BAD] * 20]
 )
 def test_the_job_is_given_up_and_all_workers_stop(tmp_path: Path, outcomes) -> None:
-    with pytest.raises(UselessTracksError, match="of the first 20 .* as corrupt, such as /"):
+    with pytest.raises(UselessTracksError, match=r"of the first 20 .* as corrupt, such as /"):
         finish(watcher(tmp_path), outcomes, tmp_path)
     assert "as corrupt" in (tmp_path / "stop").read_text()
     with pytest.raises(StoppedError):
@@ -53,7 +53,7 @@ def test_the_job_is_given_up_and_all_workers_stop(tmp_path: Path, outcomes) -> N
 
 def test_the_most_common_reason_is_named(tmp_path: Path) -> None:
     outcomes = [("failed", "empty")] * 8 + [("encoded", "vocals_too_loud")] * 12
-    with pytest.raises(UselessTracksError, match="20 of .* 12 of them as vocals_too_loud"):
+    with pytest.raises(UselessTracksError, match=r"20 of .* 12 of them as vocals_too_loud"):
         finish(watcher(tmp_path), outcomes, tmp_path)
 
 
