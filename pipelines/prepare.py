@@ -43,6 +43,7 @@ from singsong.transforms.source_files import write_listing
 if TYPE_CHECKING:
     import apache_beam as beam
 
+    from singsong.audio.decode_source import DecodeLimits
     from singsong.dataset.handle import Dataset
     from singsong.models.bundle import Models
     from singsong.transforms.encode_tracks import EncodeConfig
@@ -63,11 +64,12 @@ class PrepareConfig:
         max_failure_rate: If a larger fraction of the tracks, or of the clips, fails, the exit code
             says so.
         keep_going: Whether the job goes on if most of its first tracks give nothing.
+        max_track_hours: A file that decodes to more is refused.
         retry: Whether the inputs are files that failed: each name is that of one file, and a part
             with failed clips is made again.
 
     Raises:
-        ValueError: There is no input, or the rate is outside [0, 1].
+        ValueError: There is no input, or a rate or a limit is outside its range.
     """
 
     inputs: tuple[str, ...]
@@ -79,6 +81,7 @@ class PrepareConfig:
     encode_dropped: bool = False
     max_failure_rate: float = 0.1
     keep_going: bool = False
+    max_track_hours: float = 24.0
     retry: bool = False
 
     def __post_init__(self) -> None:
@@ -86,6 +89,14 @@ class PrepareConfig:
             raise ValueError("prepare needs at least one file or folder of music")
         if not 0 <= self.max_failure_rate <= 1:
             raise ValueError(f"max_failure_rate must be in [0, 1], found {self.max_failure_rate}")
+        _ = self.limits
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What decoding a track may use."""
+        from singsong.audio.decode_source import DecodeLimits
+
+        return DecodeLimits(max_track_hours=self.max_track_hours)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -126,8 +137,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on if most of the first tracks fail or are dropped whole; else the job ends there",
     )
+    add_max_track_hours(parser)
     add_recipe_arguments(parser)
     add_runner_arguments(parser)
+
+
+def add_max_track_hours(parser: argparse.ArgumentParser) -> None:
+    """Adds the limit of the length of a track."""
+    parser.add_argument(
+        "--max-track-hours",
+        type=float,
+        default=PrepareConfig.max_track_hours,
+        help="refuse files that decode to more: a few kilobytes can hold years of silence",
+    )
 
 
 def config_from(args: argparse.Namespace) -> PrepareConfig:
@@ -148,6 +170,7 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
         encode_dropped=args.encode_dropped,
         max_failure_rate=args.max_failure_rate,
         keep_going=args.keep_going,
+        max_track_hours=args.max_track_hours,
     )
 
 
@@ -252,6 +275,7 @@ def _encode_config(
         keep_going=config.keep_going,
         redo_failed_clips=config.retry,
         dataset_filter=config.recipe.dataset_filter,
+        limits=config.limits,
     )
 
 

@@ -39,6 +39,7 @@ def prepare(
     replace: bool = False,
     max_failure_rate: float = PrepareConfig.max_failure_rate,
     keep_going: bool = PrepareConfig.keep_going,
+    max_track_hours: float = PrepareConfig.max_track_hours,
 ) -> Dataset:
     """Turns music into a dataset of codes and returns the dataset.
 
@@ -58,6 +59,7 @@ def prepare(
         replace: Whether the inputs alone become its newest version, whatever its recipe.
         max_failure_rate: Above this share of failed tracks or clips, the call raises.
         keep_going: Whether to go on if most of the first tracks fail or are dropped whole.
+        max_track_hours: A file that decodes to more is refused.
 
     Returns:
         The dataset, opened.
@@ -88,6 +90,7 @@ def prepare(
         existing=_existing(add=add, replace=replace),
         max_failure_rate=max_failure_rate,
         keep_going=keep_going,
+        max_track_hours=max_track_hours,
     )
     return _prepared(config)
 

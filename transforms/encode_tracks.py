@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from singsong import storage
-from singsong.audio.decode import stream_mono
+from singsong.audio.decode import DEFAULT_LIMITS, DecodeLimits, stream_mono
 from singsong.dataset.part_files import TrackFacts, extend_part, write_part
 from singsong.dataset.parts import BrokenPartError, PartDecisions, decide, row_drop_reason
 from singsong.models.bundle import Models, load_models
@@ -40,6 +40,7 @@ class EncodeConfig(StepConfig):
         encode_filter: A clip that it drops gets a row with its figures, but no codes.
         redo_failed_clips: Whether a part with failed clips is made again.
         dataset_filter: Decides whether a track gives a clip to the dataset.
+        limits: What decoding a track may use.
     """
 
     recipe: EncodeRecipe
@@ -48,6 +49,7 @@ class EncodeConfig(StepConfig):
     encode_filter: LoudnessFilter = NO_FILTER
     redo_failed_clips: bool = False
     dataset_filter: LoudnessFilter = NO_FILTER
+    limits: DecodeLimits = DEFAULT_LIMITS
 
     @property
     def encode_digest(self) -> str:
@@ -119,7 +121,7 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
     with local_track(track) as local:
         with meter.watch("identify"):
             check_content(track, local)
-        blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz)
+        blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz, limits=config.limits)
         rows = ProgressLog(config.progress).clips(
             track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
         )
