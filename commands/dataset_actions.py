@@ -68,7 +68,7 @@ def _compare(dataset: Dataset, args: argparse.Namespace) -> int:
     shards = len(dataset.shards_of()) + len(other.shards_of())
     with tqdm(total=shards, unit="file", desc="compare", disable=None) as bar:
         found = compare_datasets(dataset, other, tolerance=args.tolerance, on_shard=bar.update)
-    print("\n".join(describe_comparison(found, args.dataset, args.against)))
+    print_all(describe_comparison(found, args.dataset, args.against))
     equal = found.is_equal(code_tolerance=args.code_tolerance)
     print(f"the datasets {'mean the same' if equal else 'differ'}: {found.clips} clips compared")
     return ExitCode.DONE if equal else ExitCode.FAILED
@@ -120,7 +120,7 @@ def preview(args: argparse.Namespace) -> int:
 def print_all(lines: Iterable[str]) -> None:
     """Prints each line."""
     for line in lines:
-        print(line)
+        print(printable(line))
 
 
 ACTIONS = {"show": show, "verify": verify, "versions": versions, "preview": preview}

@@ -13,6 +13,7 @@ from singsong.dataset.summary import describe_counts, print_summary
 from singsong.pipelines.job_run import is_failure
 from singsong.runners.exit_codes import ExitCode
 from singsong.runners.job import Outcome
+from singsong.schemas.text import printable
 
 if TYPE_CHECKING:
     from singsong.pipelines.prepare import PrepareConfig
@@ -32,11 +33,11 @@ def report_rejection(rejection: Rejection) -> int:
     """Prints why a job committed nothing and returns the exit code."""
     print("\n".join(describe_counts(rejection.counts)))
     for failure in rejection.failures[:_SHOWN_FAILURES]:
-        print(failure)
+        print(printable(failure))
     more = len(rejection.failures) - _SHOWN_FAILURES
     if more > 0:
         print(f"... and {more} more failures")
-    print(f"\nNothing was committed: {rejection.message}.")
+    print(f"\nNothing was committed: {printable(rejection.message)}.")
     return ExitCode.FAILED_TRACKS if rejection.empty else ExitCode.FAILED
 
 

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from singsong.runners.job import Job
+from singsong.schemas.text import printable
 from singsong.transforms.progress import Progress, ProgressReader
 
 _POLL_S = 0.5
@@ -76,7 +77,7 @@ class ProgressBar:
     def _show(self, progress: Progress) -> None:
         elapsed = time.monotonic() - self._started
         while progress.notes:
-            self._bar.write(progress.notes.pop(0), file=self._terminal)
+            self._bar.write(printable(progress.notes.pop(0)), file=self._terminal)
         self._bar.n = sum(progress.tracks.values())
         self._bar.set_description_str(
             describe(progress, elapsed_s=elapsed, total_bytes=self._bytes), refresh=True

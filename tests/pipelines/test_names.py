@@ -11,7 +11,6 @@ import pytest
 
 from singsong.commands import cli
 from singsong.dataset.handle import open_dataset
-from tests.support import audio_files
 from tests.support.fakes import write_tones
 
 EVIL = "line\nbreak \x1b]0;title\x07\x1b[2J tab\t \u202egnp"
@@ -27,7 +26,7 @@ def is_clean(printed: str) -> bool:
 def music(tmp_path: Path) -> Path:
     folder = tmp_path / "music" / EVIL
     write_tones(folder, tracks=1)
-    audio_files.write_truncated_flac(folder / f"{EVIL}.flac", audio_files.music(1.0))
+    (folder / f"{EVIL}.flac").write_bytes(b"fLaC" + b"and no audio" * 40)
     odd = os.fsdecode(os.fsencode(folder) + b"/caf\xe9\n.wav")
     Path(odd).write_bytes(b"")
     return tmp_path / "music"

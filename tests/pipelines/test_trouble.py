@@ -103,6 +103,7 @@ def test_a_track_that_ends_the_process_is_given_up_at_its_third_start(tmp_path, 
         ).returncode
 
     prepare = ["prepare", str(tmp_path / "music"), "--output", str(dataset), "--clip-seconds", "1"]
+    prepare.append("--no-separation-check")  # which the fake separator does not pass
     assert run("poisoned", *prepare, *THREADS) == -signal.SIGSEGV
     assert run("poisoned", *prepare, *THREADS) == -signal.SIGSEGV
     assert run("poisoned", *prepare, *THREADS, "--max-failure-rate", "1") == 0
@@ -320,7 +321,7 @@ def test_the_call_raises_when_the_job_is_given_up(fakes, tmp_path) -> None:
     from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
 
     write_first_tracks(tmp_path / "music", bad=FIRST - 1)
-    recipe = DatasetRecipe(encode=EncodeRecipe(clip_seconds=1))
+    recipe = DatasetRecipe(encode=EncodeRecipe(clip_seconds=1, separator=None))
     with pytest.raises(JobFailedError, match="of the first"):
         prepare(tmp_path / "music", output=tmp_path / "set", recipe=recipe, workers=1)
     made = prepare(

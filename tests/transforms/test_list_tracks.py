@@ -257,7 +257,7 @@ def test_a_mount_that_fails_ends_the_listing(folder: Path, monkeypatch, number: 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root lends itself another user")
 def test_another_user_is_told_of_a_closed_folder() -> None:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # which every user may enter
         closed = Path(name) / "nas"
         closed.mkdir()
         (closed / "a.wav").write_bytes(b"a")
