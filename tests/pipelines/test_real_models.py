@@ -110,7 +110,16 @@ def test_demucs_dac_and_self_supervised_encoders(semantic: str, tmp_path: Path) 
         *("--semantic", f"{semantic}:{encoder},layer=2,codebook={codebook}"),
     )
     # The separator has random weights, and would not pass its check.
-    flags = ("--clip-seconds", 2, "--batch-clips", 2, "--no-filter", "--mode", "in_memory")
+    flags = (
+        "--clip-seconds",
+        2,
+        "--batch-clips",
+        2,
+        "--no-filter",
+        "--no-separation-check",
+        "--mode",
+        "in_memory",
+    )
     flags += ("--no-separation-check",)
     output = tmp_path / "dataset"
     assert run("prepare", *wheel_recordings(), "--output", output, *models, *flags) == 0
