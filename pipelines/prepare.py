@@ -31,11 +31,16 @@ from singsong.pipelines.places import (
     used_files,
 )
 from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
-from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
+from singsong.pipelines.runner_arguments import (
+    add_length_argument,
+    add_runner_arguments,
+    runner_options_from,
+)
 from singsong.runners.errors import JobFailedError
 from singsong.runners.job import Job, RunnerOptions
 from singsong.runners.local import is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
+from singsong.schemas.limits import MAX_TRACK_HOURS, check_max_track_hours
 from singsong.schemas.names import PARTS_FOLDER, TRACKS_TABLE
 from singsong.schemas.recipe import NO_FILTER, DatasetRecipe
 from singsong.transforms.source_files import write_listing
@@ -62,12 +67,13 @@ class PrepareConfig:
         encode_dropped: Whether clips that the filter drops get codes, too.
         max_failure_rate: If a larger fraction of the tracks, or of the clips, fails, the exit code
             says so.
+        max_track_hours: A file that decodes to more is refused.
         keep_going: Whether the job goes on if most of its first tracks give nothing.
         retry: Whether the inputs are files that failed: each name is that of one file, and a part
             with failed clips is made again.
 
     Raises:
-        ValueError: There is no input, or the rate is outside [0, 1].
+        ValueError: There is no input, the rate is outside [0, 1], or `max_track_hours` is refused.
     """
 
     inputs: tuple[str, ...]
@@ -78,6 +84,7 @@ class PrepareConfig:
     existing: Existing = Existing.REFUSE
     encode_dropped: bool = False
     max_failure_rate: float = 0.1
+    max_track_hours: float = MAX_TRACK_HOURS
     keep_going: bool = False
     retry: bool = False
 
@@ -86,6 +93,7 @@ class PrepareConfig:
             raise ValueError("prepare needs at least one file or folder of music")
         if not 0 <= self.max_failure_rate <= 1:
             raise ValueError(f"max_failure_rate must be in [0, 1], found {self.max_failure_rate}")
+        check_max_track_hours(self.max_track_hours)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -126,6 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on if most of the first tracks fail or are dropped whole; else the job ends there",
     )
+    add_length_argument(parser)
     add_recipe_arguments(parser)
     add_runner_arguments(parser)
 
@@ -147,6 +156,7 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
         existing=existing,
         encode_dropped=args.encode_dropped,
         max_failure_rate=args.max_failure_rate,
+        max_track_hours=args.max_track_hours,
         keep_going=args.keep_going,
     )
 
@@ -251,6 +261,7 @@ def _encode_config(
         debug=is_debugging(config.runner),
         keep_going=config.keep_going,
         redo_failed_clips=config.retry,
+        max_track_hours=config.max_track_hours,
         dataset_filter=config.recipe.dataset_filter,
     )
 

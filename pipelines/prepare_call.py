@@ -38,6 +38,7 @@ def prepare(
     add: bool = False,
     replace: bool = False,
     max_failure_rate: float = PrepareConfig.max_failure_rate,
+    max_track_hours: float = PrepareConfig.max_track_hours,
     keep_going: bool = PrepareConfig.keep_going,
 ) -> Dataset:
     """Turns music into a dataset of codes and returns the dataset.
@@ -57,6 +58,7 @@ def prepare(
         add: Whether the tracks that a dataset in the output has already are kept.
         replace: Whether the inputs alone become its newest version, whatever its recipe.
         max_failure_rate: Above this share of failed tracks or clips, the call raises.
+        max_track_hours: A file that decodes to more is refused.
         keep_going: Whether to go on if most of the first tracks fail or are dropped whole.
 
     Returns:
@@ -87,6 +89,7 @@ def prepare(
         runner=_runner(runner, workers=workers),
         existing=_existing(add=add, replace=replace),
         max_failure_rate=max_failure_rate,
+        max_track_hours=max_track_hours,
         keep_going=keep_going,
     )
     return _prepared(config)

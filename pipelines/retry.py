@@ -16,7 +16,11 @@ from singsong import storage
 from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import check_dataset
 from singsong.pipelines.prepare import PrepareConfig, prepare
-from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
+from singsong.pipelines.runner_arguments import (
+    add_length_argument,
+    add_runner_arguments,
+    runner_options_from,
+)
 from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.names import part_path
 from singsong.schemas.outcomes import FailureReason, TrackStatus
@@ -34,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=PrepareConfig.max_failure_rate,
         help="exit with 3 if a larger fraction of the tracks or of the clips fails",
     )
+    add_length_argument(parser)
     add_runner_arguments(parser)
 
 
@@ -111,6 +116,7 @@ def config_from(args: argparse.Namespace, *, dataset: Dataset) -> PrepareConfig:
         runner=runner_options_from(args),
         existing=Existing.ADD,
         max_failure_rate=args.max_failure_rate,
+        max_track_hours=args.max_track_hours,
         keep_going=True,  # most of what failed once fails again
         retry=True,
     )
