@@ -43,7 +43,7 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     audio = audio_files.music(2.0)
     audio_files.write_empty_file(music / "empty.wav")
     audio_files.write_text_named_mp3(music / "text.mp3")
-    audio_files.write_truncated_flac(music / "cut.flac", audio)
+    audio_files.write_damaged_flac(music / "damaged.flac", audio)
     audio_files.write_zero_channel_wav(music / "channels0.wav")
     audio_files.write_wav_without_samples(music / "hollow.wav")
     os.symlink(music / "nowhere", music / "dangling.wav")
@@ -53,7 +53,7 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     assert reasons == {
         "empty.wav": "empty",
         "text.mp3": "not_audio",
-        "cut.flac": "corrupt",
+        "damaged.flac": "corrupt",
         "channels0.wav": reasons["channels0.wav"],
         "hollow.wav": "empty",
         "dangling.wav": "unreadable",
@@ -68,6 +68,19 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
         assert "Traceback" not in row["message"]
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
     assert cli.main(["dataset", "show", str(dataset)]) == 0
+
+
+def test_track_longer_than_the_limit_is_named(
+    prepare, tmp_path: Path, dataset: Path
+) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    soundfile.write(tmp_path / "music/long.wav", tone(40, hz=300), RATE)
+    flags = ("--max-track-hours", "0.01", "--max-failure-rate", "0.5")
+    assert prepare(tmp_path / "music", flags=flags) == 0
+    assert letters(dataset)["long.wav"]["reason"] == "too_long"
+    assert "--max-track-hours" in letters(dataset)["long.wav"]["message"]
+    assert prepare(tmp_path / "music") == 0
+    assert counts(dataset)["tracks"]["encoded"] == 3
 
 
 def test_odd_but_honest_files_are_encoded(prepare, tmp_path: Path, dataset: Path) -> None:

@@ -277,7 +277,7 @@ def write_first_tracks(folder: Path, *, bad: int, of: int = FIRST, silent: bool 
             soundfile.write(path, np.zeros(RATE + path.stat().st_size % 997), RATE)
         else:
             level = path.stat().st_size / 1e7  # of different bytes
-            audio_files.write_truncated_flac(path, tone(1.5, hz=300, level=level))
+            audio_files.write_damaged_flac(path, tone(1.5, hz=300, level=level))
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
