@@ -184,8 +184,8 @@ def _watched(parts: Iterator[Part], limits: DecodeLimits) -> Iterator[Part]:
             seconds += len(frames) / part.rate_hz
             if seconds > limits.max_track_hours * 3600:
                 raise TooLongError(
-                    f"the file decodes to more than {limits.max_track_hours:g} hours: raise "
-                    "--max-track-hours if it is music"
+                    f"the file decodes to more than {limits.max_track_hours:g} hours: if it "
+                    "is music, raise --max-track-hours of `singsong prepare`"
                 )
             if check is not None:
                 check.look(frames)

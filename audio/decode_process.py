@@ -51,12 +51,11 @@ class DecoderProcess:
     def __init__(self, command: Sequence[str], *, fd: int, limits: DecodeLimits, name: str) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
         self._process = subprocess.Popen(
-            command,
+            # An arena per thread would use up the address space.
+            ["env", "MALLOC_ARENA_MAX=1", *command],
             stdin=fd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # An arena per thread would use up the address space.
-            env={**os.environ, "MALLOC_ARENA_MAX": "1"},
             start_new_session=True,
         )
         assert self._process.stdout is not None

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from singsong.schemas.errors import CorruptAudioError
-from singsong.schemas.limits import MAX_TRACK_HOURS, check_max_track_hours
 
 MAX_TIMEOUT_S = 86_400
+MAX_HOURS = 10_000
 MIN_MEMORY_BYTES = 512 << 20
 MIN_RATE_HZ = 1_000
 MAX_RATE_HZ = 6_000_000  # DSD1024, whose decoder gives a sample for every eight bits
@@ -32,7 +32,7 @@ class DecodeLimits:
 
     Raises:
         ValueError: The time is not positive or exceeds a day, the memory is too small to start
-            ffmpeg, or the length is no `check_max_track_hours`.
+            ffmpeg, or the length is not positive or exceeds `MAX_HOURS`.
 
     >>> DecodeLimits(timeout_s=30, memory_bytes=1 << 30).timeout_s
     30
@@ -40,7 +40,7 @@ class DecodeLimits:
 
     timeout_s: float = 600.0
     memory_bytes: int = 1 << 30
-    max_track_hours: float = MAX_TRACK_HOURS
+    max_track_hours: float = 24.0
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
@@ -51,7 +51,11 @@ class DecodeLimits:
             raise ValueError(
                 f"memory_bytes must be at least {MIN_MEMORY_BYTES}, found {self.memory_bytes}"
             )
-        check_max_track_hours(self.max_track_hours)
+        if not 0 < self.max_track_hours <= MAX_HOURS:
+            raise ValueError(
+                f"max_track_hours must be positive and at most {MAX_HOURS}, "
+                f"found {self.max_track_hours}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

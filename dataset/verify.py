@@ -138,7 +138,7 @@ def _verify_columns(batch: pa.Table, fields: Sequence[RecordField]) -> Iterator[
 
 
 def _verify_formats(seen: dict[str, _Ids]) -> Iterator[str]:
-    (first, ids), *others = seen.items() or [("", _Ids())]
+    (first, ids), *others = sorted(seen.items()) or [("", _Ids())]
     for name, other in others:
         if other.clips != ids.clips:
             yield f"the {first} and the {name} shards hold different clips"

@@ -31,16 +31,11 @@ from singsong.pipelines.places import (
     used_files,
 )
 from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
-from singsong.pipelines.runner_arguments import (
-    add_length_argument,
-    add_runner_arguments,
-    runner_options_from,
-)
+from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.errors import JobFailedError
 from singsong.runners.job import Job, RunnerOptions
 from singsong.runners.local import is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
-from singsong.schemas.limits import MAX_TRACK_HOURS, check_max_track_hours
 from singsong.schemas.names import PARTS_FOLDER, TRACKS_TABLE
 from singsong.schemas.recipe import NO_FILTER, DatasetRecipe
 from singsong.transforms.source_files import write_listing
@@ -48,6 +43,7 @@ from singsong.transforms.source_files import write_listing
 if TYPE_CHECKING:
     import apache_beam as beam
 
+    from singsong.audio.decode_source import DecodeLimits
     from singsong.dataset.handle import Dataset
     from singsong.models.bundle import Models
     from singsong.transforms.encode_tracks import EncodeConfig
@@ -67,13 +63,13 @@ class PrepareConfig:
         encode_dropped: Whether clips that the filter drops get codes, too.
         max_failure_rate: If a larger fraction of the tracks, or of the clips, fails, the exit code
             says so.
-        max_track_hours: A file that decodes to more is refused.
         keep_going: Whether the job goes on if most of its first tracks give nothing.
+        max_track_hours: A file that decodes to more is refused.
         retry: Whether the inputs are files that failed: each name is that of one file, and a part
             with failed clips is made again.
 
     Raises:
-        ValueError: There is no input, the rate is outside [0, 1], or `max_track_hours` is refused.
+        ValueError: There is no input, or a rate or a limit is outside its range.
     """
 
     inputs: tuple[str, ...]
@@ -84,8 +80,8 @@ class PrepareConfig:
     existing: Existing = Existing.REFUSE
     encode_dropped: bool = False
     max_failure_rate: float = 0.1
-    max_track_hours: float = MAX_TRACK_HOURS
     keep_going: bool = False
+    max_track_hours: float = 24.0
     retry: bool = False
 
     def __post_init__(self) -> None:
@@ -93,7 +89,14 @@ class PrepareConfig:
             raise ValueError("prepare needs at least one file or folder of music")
         if not 0 <= self.max_failure_rate <= 1:
             raise ValueError(f"max_failure_rate must be in [0, 1], found {self.max_failure_rate}")
-        check_max_track_hours(self.max_track_hours)
+        _ = self.limits
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What decoding a track may use."""
+        from singsong.audio.decode_source import DecodeLimits
+
+        return DecodeLimits(max_track_hours=self.max_track_hours)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -134,9 +137,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on if most of the first tracks fail or are dropped whole; else the job ends there",
     )
-    add_length_argument(parser)
+    add_max_track_hours(parser)
     add_recipe_arguments(parser)
     add_runner_arguments(parser)
+
+
+def add_max_track_hours(parser: argparse.ArgumentParser) -> None:
+    """Adds the limit of the length of a track."""
+    parser.add_argument(
+        "--max-track-hours",
+        type=float,
+        default=PrepareConfig.max_track_hours,
+        help="refuse files that decode to more: a few kilobytes can hold years of silence",
+    )
 
 
 def config_from(args: argparse.Namespace) -> PrepareConfig:
@@ -156,8 +169,8 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
         existing=existing,
         encode_dropped=args.encode_dropped,
         max_failure_rate=args.max_failure_rate,
-        max_track_hours=args.max_track_hours,
         keep_going=args.keep_going,
+        max_track_hours=args.max_track_hours,
     )
 
 
@@ -242,7 +255,7 @@ def build(
     made = {**listed, "parts": encoded["parts"], "dead_letters": letters}
     if keep is not None:
         table = keep.url_of(keep.manifest.table(TRACKS_TABLE))
-        made = made | "KeepKnownTracks" >> KeepKnownTracks(table)
+        made = {**made, **(made | "KeepKnownTracks" >> KeepKnownTracks(table))}
     return made | "AssembleShards" >> _assemble_shards(config, models, keep)
 
 
@@ -261,8 +274,8 @@ def _encode_config(
         debug=is_debugging(config.runner),
         keep_going=config.keep_going,
         redo_failed_clips=config.retry,
-        max_track_hours=config.max_track_hours,
         dataset_filter=config.recipe.dataset_filter,
+        limits=config.limits,
     )
 
 

@@ -38,8 +38,8 @@ def prepare(
     add: bool = False,
     replace: bool = False,
     max_failure_rate: float = PrepareConfig.max_failure_rate,
-    max_track_hours: float = PrepareConfig.max_track_hours,
     keep_going: bool = PrepareConfig.keep_going,
+    max_track_hours: float = PrepareConfig.max_track_hours,
 ) -> Dataset:
     """Turns music into a dataset of codes and returns the dataset.
 
@@ -58,8 +58,8 @@ def prepare(
         add: Whether the tracks that a dataset in the output has already are kept.
         replace: Whether the inputs alone become its newest version, whatever its recipe.
         max_failure_rate: Above this share of failed tracks or clips, the call raises.
-        max_track_hours: A file that decodes to more is refused.
         keep_going: Whether to go on if most of the first tracks fail or are dropped whole.
+        max_track_hours: A file that decodes to more is refused.
 
     Returns:
         The dataset, opened.
@@ -89,8 +89,8 @@ def prepare(
         runner=_runner(runner, workers=workers),
         existing=_existing(add=add, replace=replace),
         max_failure_rate=max_failure_rate,
-        max_track_hours=max_track_hours,
         keep_going=keep_going,
+        max_track_hours=max_track_hours,
     )
     return _prepared(config)
 

@@ -15,12 +15,8 @@ from typing import TYPE_CHECKING
 from singsong import storage
 from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import check_dataset
-from singsong.pipelines.prepare import PrepareConfig, prepare
-from singsong.pipelines.runner_arguments import (
-    add_length_argument,
-    add_runner_arguments,
-    runner_options_from,
-)
+from singsong.pipelines.prepare import PrepareConfig, add_max_track_hours, prepare
+from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.names import part_path
 from singsong.schemas.outcomes import FailureReason, TrackStatus
@@ -38,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=PrepareConfig.max_failure_rate,
         help="exit with 3 if a larger fraction of the tracks or of the clips fails",
     )
-    add_length_argument(parser)
+    add_max_track_hours(parser)
     add_runner_arguments(parser)
 
 

@@ -12,7 +12,6 @@ from singsong.runners.explained_runner import ExplainedRunner
 from singsong.runners.job import RunnerOptions
 from singsong.runners.local import LocalOptions
 from singsong.runners.spark import SparkOptions
-from singsong.schemas.limits import MAX_TRACK_HOURS
 
 RUNNERS: Mapping[str, type[Any]] = {
     "local": LocalOptions,
@@ -41,16 +40,6 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
             if field.name not in added:
                 _add_flag(group, field)
             added.add(field.name)
-
-
-def add_length_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag that limits the length of a track."""
-    parser.add_argument(
-        "--max-track-hours",
-        type=float,
-        default=MAX_TRACK_HOURS,
-        help="refuse a file that decodes to more than this, as too_long",
-    )
 
 
 def add_device_argument(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

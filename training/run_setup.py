@@ -120,7 +120,12 @@ def _validation_data(config: TrainConfig, processes: Processes) -> ShardDataset:
     try:
         return ShardDataset(config.data, config.view, reading)
     except DatasetError as error:
-        raise DatasetError(f"{error}: evaluate_every 0 trains without evaluations") from None
+        raise DatasetError(
+            f"{error}, and training evaluates on it. A small library gets some with `singsong "
+            "prepare ... --splits train=80,validation=10,test=10 --replace`, which encodes nothing "
+            "again; "
+            "--evaluate-every 0 trains without evaluations"
+        ) from None
 
 
 def _reading(config: TrainConfig, processes: Processes, **how: Any) -> LoaderConfig:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from singsong import storage
-from singsong.audio.decode import DecodeLimits, stream_mono
+from singsong.audio.decode import DEFAULT_LIMITS, DecodeLimits, stream_mono
 from singsong.dataset.part_files import TrackFacts, extend_part, write_part
 from singsong.dataset.parts import BrokenPartError, PartDecisions, decide, row_drop_reason
 from singsong.models.bundle import Models, load_models
 from singsong.schemas.elements import PartRef, Track
-from singsong.schemas.limits import MAX_TRACK_HOURS
 from singsong.schemas.names import part_path
 from singsong.schemas.outcomes import Stage
 from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter, encode_digest
@@ -41,7 +40,7 @@ class EncodeConfig(StepConfig):
         encode_filter: A clip that it drops gets a row with its figures, but no codes.
         redo_failed_clips: Whether a part with failed clips is made again.
         dataset_filter: Decides whether a track gives a clip to the dataset.
-        max_track_hours: A file that decodes to more is refused.
+        limits: What decoding a track may use.
     """
 
     recipe: EncodeRecipe
@@ -50,7 +49,7 @@ class EncodeConfig(StepConfig):
     encode_filter: LoudnessFilter = NO_FILTER
     redo_failed_clips: bool = False
     dataset_filter: LoudnessFilter = NO_FILTER
-    max_track_hours: float = MAX_TRACK_HOURS
+    limits: DecodeLimits = DEFAULT_LIMITS
 
     @property
     def encode_digest(self) -> str:
@@ -122,8 +121,7 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
     with local_track(track) as local:
         with meter.watch("identify"):
             check_content(track, local)
-        limits = DecodeLimits(max_track_hours=config.max_track_hours)
-        blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz, limits=limits)
+        blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz, limits=config.limits)
         rows = ProgressLog(config.progress).clips(
             track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
         )

@@ -76,7 +76,7 @@ def test_a_missing_clip_id_is_found(dataset: Path, missing: tuple[int, ...]) -> 
     rewrite(dataset, shard, change)
     assert problems(dataset) == [
         f"{shard.path}: clip_id has {len(missing)} empty rows",
-        "the tfrecord and the parquet shards hold different clips",
+        "the parquet and the tfrecord shards hold different clips",
     ]
 
 

@@ -12,6 +12,7 @@ import soundfile
 from numpy.random import Generator, Philox
 
 from singsong.commands import cli
+from singsong.transforms.arithmetic import ARITHMETIC
 from tests.docs import stranger
 
 
@@ -66,18 +67,29 @@ def test_tables_and_counts_are_as_the_page_says(tiny_dataset: Path) -> None:
 def test_parts_are_as_the_page_says(tiny_dataset: Path) -> None:
     manifest = stranger.manifest_of(tiny_dataset)
     content = {"recipe": manifest["recipe"]["encode"], "weights": manifest["weights"]}
-    digest = hashlib.sha256(stranger.canonical(content)).hexdigest()
+    digest = hashlib.sha256(stranger.canonical({**content, "arithmetic": ARITHMETIC})).hexdigest()
+    assert manifest["encode_digest"] == digest
     for track in table(tiny_dataset, "tracks"):
         track_id = track["track_id"]
         assert track["part"] == f"{track_id[:2]}/{track_id}-{digest}.parquet"
-        part = pq.ParquetFile(tiny_dataset / manifest["origin"]["parts"] / track["part"])
+        path = tiny_dataset / manifest["origin"]["parts"] / track["part"]
+        part = pq.ParquetFile(path)
         names = stranger.columns_of(manifest)
         names.remove("split")
         names[3:3] = ["status", "reason", "message"]
         assert part.schema_arrow.names == names
         facts = json.loads(part.metadata.metadata[b"singsong.track"])
-        assert facts == {key: track[key] for key in facts}
-        assert set(facts) == {"track_id", "audio_sha256", "seconds", "tail_seconds"}
+        assert {key: facts.pop(key) for key in ("track_id", "audio_sha256", "made_with")} == {
+            key: track[key] for key in ("track_id", "audio_sha256", "made_with")
+        }
+        assert facts["samples"] / facts["rate_hz"] == track["seconds"]
+        clips, tail = divmod(facts["samples"], facts.pop("clip_samples"))
+        assert part.metadata.num_rows == clips
+        assert tail / facts["rate_hz"] == track["tail_seconds"]
+        assert set(facts) == {"samples", "rate_hz"}
+        seal = part.metadata.metadata[b"singsong.seal"].removeprefix(b"sha256:")
+        unsealed = path.read_bytes().replace(seal, b"0" * 64)
+        assert hashlib.sha256(unsealed).hexdigest().encode() == seal
 
 
 def test_fingerprints_and_noise_are_computed_as_the_page_says(tiny_dataset: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     audio = audio_files.music(2.0)
     audio_files.write_empty_file(music / "empty.wav")
     audio_files.write_text_named_mp3(music / "text.mp3")
-    audio_files.write_damaged_flac(music / "damaged.flac", audio)
+    audio_files.write_truncated_flac(music / "cut.flac", audio)
     audio_files.write_zero_channel_wav(music / "channels0.wav")
     audio_files.write_wav_without_samples(music / "hollow.wav")
     os.symlink(music / "nowhere", music / "dangling.wav")
@@ -53,7 +53,6 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     assert reasons == {
         "empty.wav": "empty",
         "text.mp3": "not_audio",
-        "damaged.flac": "corrupt",
         "channels0.wav": reasons["channels0.wav"],
         "hollow.wav": "empty",
         "dangling.wav": "unreadable",
@@ -61,26 +60,13 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     }
     assert reasons["channels0.wav"] in ("not_audio", "corrupt")
     tracks = counts(dataset)["tracks"]
-    assert tracks["encoded"] == 3
-    assert tracks["listed"] == 3 + 7 == 3 + sum(tracks["failed"].values())
+    assert tracks["encoded"] == 3 + 1  # what there is of cut.flac
+    assert tracks["listed"] == 3 + 7 == 4 + sum(tracks["failed"].values())
     for row in letters(dataset).values():
         assert row["message"]
         assert "Traceback" not in row["message"]
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
     assert cli.main(["dataset", "show", str(dataset)]) == 0
-
-
-def test_track_longer_than_the_limit_is_named(
-    prepare, tmp_path: Path, dataset: Path
-) -> None:
-    write_tones(tmp_path / "music", tracks=2)
-    soundfile.write(tmp_path / "music/long.wav", tone(40, hz=300), RATE)
-    flags = ("--max-track-hours", "0.01", "--max-failure-rate", "0.5")
-    assert prepare(tmp_path / "music", flags=flags) == 0
-    assert letters(dataset)["long.wav"]["reason"] == "too_long"
-    assert "--max-track-hours" in letters(dataset)["long.wav"]["message"]
-    assert prepare(tmp_path / "music") == 0
-    assert counts(dataset)["tracks"]["encoded"] == 3
 
 
 def test_odd_but_honest_files_are_encoded(prepare, tmp_path: Path, dataset: Path) -> None:
@@ -104,10 +90,11 @@ def test_odd_but_honest_files_are_encoded(prepare, tmp_path: Path, dataset: Path
 def test_short_and_silent_files_are_counted_not_lost(prepare, tmp_path, dataset) -> None:
     soundfile.write(tmp_path / "short.wav", tone(0.75, hz=300), RATE)
     soundfile.write(tmp_path / "silent.wav", np.zeros(2 * RATE), RATE)
-    assert prepare(tmp_path / "short.wav", tmp_path / "silent.wav") == 0
+    soundfile.write(tmp_path / "good.wav", tone(1, hz=300), RATE)
+    assert prepare(*(tmp_path / f"{name}.wav" for name in ("short", "silent", "good"))) == 0
     counted = counts(dataset)
-    assert counted["tracks"]["encoded"] == 2
-    assert counted["clips"] == {"kept": 0, "dropped": {"instrumental_too_quiet": 2}, "failed": {}}
+    assert counted["tracks"]["encoded"] == 3
+    assert counted["clips"] == {"kept": 1, "dropped": {"instrumental_too_quiet": 2}, "failed": {}}
     assert counted["seconds"]["tails"] == 0.75
 
 
@@ -203,6 +190,19 @@ def test_a_filter_that_drops_all_commits_nothing(prepare, tmp_path, dataset, cap
     assert "the filter drops all" in capsys.readouterr().out
     assert prepare(tmp_path / "music") == 0
     assert not (dataset / "rejected.json").exists()
+
+
+def test_a_track_that_is_too_long_is_refused_by_name(prepare, tmp_path, dataset) -> None:
+    write_tones(tmp_path / "music", tracks=2)
+    soundfile.write(tmp_path / "music" / "long.flac", np.zeros(RATE * 40), RATE)
+    flags = ("--max-track-hours", "0.01", "--max-failure-rate", "1")
+    assert prepare(tmp_path / "music", flags=flags) == 0
+    letter = letters(dataset)["long.flac"]
+    assert letter["reason"] == "too_long"
+    assert "--max-track-hours" in letter["message"]
+    assert cli.main(["retry", str(dataset), "--mode", "in_memory"]) == 0
+    assert counts(dataset)["tracks"]["failed"] == {}
+    assert prepare(tmp_path / "music", flags=("--max-track-hours", "0")) == 1
 
 
 def test_too_many_failed_clips_are_an_exit_code(prepare, tmp_path, capsys) -> None:

@@ -69,6 +69,7 @@ def test_each_argument_reaches_the_job(configs: list[PrepareConfig], tmp_path: P
         runner=runner,
         replace=True,
         max_failure_rate=0.5,
+        max_track_hours=2.0,
     )
     assert opened == str(tmp_path / "out")
     assert configs == [
@@ -80,6 +81,7 @@ def test_each_argument_reaches_the_job(configs: list[PrepareConfig], tmp_path: P
             runner=runner,
             existing=Existing.REPLACE,
             max_failure_rate=0.5,
+            max_track_hours=2.0,
         )
     ]
     singsong.prepare("a", output="gs://bucket/dataset/", workers=3)

@@ -14,6 +14,7 @@ from singsong.schemas.recipe import (
     recipe_from_json,
     recipe_json,
 )
+from singsong.schemas.separation import NO_SEPARATION_LIMITS
 
 LITE = {"separator": "spleeter", "acoustic": "lite:1", "semantic": "lite:1"}
 
@@ -125,6 +126,7 @@ def test_every_field_changes_the_digest_but_the_place_of_a_model_does_not() -> N
         "noise_sigma": 0.0,
         "noise_seed": 1,
         "window": LoudnessWindow(seconds=0.1),
+        "separation": NO_SEPARATION_LIMITS,
         "store_audio": True,
         "device": "cuda",
         "dtype": "bfloat16",
