@@ -189,6 +189,7 @@ def test_broken_installation_is_not_the_files_fault(
         decode(song)
 
 
+@pytest.mark.slow
 def test_large_file_is_read_and_not_held(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"no audio")
