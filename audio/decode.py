@@ -30,8 +30,9 @@ import numpy.typing as npt
 
 from singsong import storage
 from singsong.audio.decode_bitstream import BitstreamCheck
+from singsong.audio.decode_limits import DecodeLimits
 from singsong.audio.decode_parts import read_parts
-from singsong.audio.decode_source import DecodeLimits, Part, ReadOptions
+from singsong.audio.decode_source import Part, ReadOptions
 from singsong.audio.downmix import mix_to_mono, mono_weights
 from singsong.audio.resample import resample, resample_blocks
 from singsong.schemas.errors import (

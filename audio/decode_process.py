@@ -22,7 +22,7 @@ from typing import Self
 
 import imageio_ffmpeg
 
-from singsong.audio.decode_source import DecodeLimits
+from singsong.audio.decode_limits import DecodeLimits
 from singsong.schemas.errors import (
     ClipError,
     CorruptAudioError,

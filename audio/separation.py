@@ -162,7 +162,7 @@ def _lag_and_gain(
 
 
 def _lag(
-    cross: npt.NDArray[np.complex64], powers: npt.NDArray[np.float32], size: int
+    cross: npt.NDArray[np.complexfloating], powers: npt.NDArray[np.float32], size: int
 ) -> tuple[float, bool]:
     """Returns the lag of a clear peak of the correlation, else 0, and whether it is negative."""
     # Divided by their magnitude to the power of 5/8, so that the peak is sharp for sustained notes
@@ -183,12 +183,11 @@ def _fast_size(least: int) -> int:
     return -(-least >> shift) << shift
 
 
-def _powers(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
-    powers: npt.NDArray[np.float32] = spectrum.real**2 + spectrum.imag**2
-    return powers
+def _powers(spectrum: npt.NDArray[np.complexfloating]) -> FloatArray:
+    return np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)
 
 
-def _total(values: npt.NDArray[np.float32]) -> float:
+def _total(values: npt.NDArray[np.floating]) -> float:
     return float(values.sum(dtype=np.float64))
 
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from singsong.dataset.clip_pairs import ClipRow, clip_pairs
+from singsong.dataset.compare_settings import (
+    column_layout,
+    other_differences,
+    setting_differences,
+)
 from singsong.dataset.handle import Dataset
 from singsong.schemas.extras import extra_needed
-from singsong.schemas.json_values import recipe_differences
-from singsong.schemas.records import RecordField
 
-_LAYOUT = ("clips_per_shard", "formats")
-_COMPUTING = ("device", "dtype", "batch_clips", "encode_filter")
-"""Keys of an encode recipe that say how codes are computed, or which dropped clips have any."""
 _FLAC_TOLERANCE = 1.5 / 32768
 """One step of 16 bits, by which rounding may change stored audio."""
 
@@ -85,7 +85,8 @@ class Comparison:
         only_second: The clips that the first one lacks there.
         columns: The columns that both have, by name.
         differences: A line for each setting and column that makes them different datasets.
-        notes: A line for each difference of layout, device, software and counts, which does not.
+        notes: A line for each difference of layout, device, software and counts, which does not;
+            see `other_differences`.
     """
 
     clips: int = 0
@@ -126,7 +127,8 @@ def compare_datasets(
 ) -> Comparison:
     """Returns how two datasets differ; clips are matched by id within a split.
 
-    Memory holds what `clip_pairs` says, and the name of each track of which a clip is missing.
+    Memory holds what `clip_pairs` says, both tables of tracks, and the name of each track of which
+    a clip is missing.
 
     Args:
         first: A version of a dataset.
@@ -143,8 +145,8 @@ def compare_datasets(
         raise ValueError(f"tolerance must be 0 or more, found {tolerance}")
     found = Comparison(
         columns=_common_columns(first, second),
-        differences=[*_setting_differences(first, second), *_column_differences(first, second)],
-        notes=_notes(first, second),
+        differences=setting_differences(first, second),
+        notes=other_differences(first, second),
     )
     for split in dict.fromkeys([*first.manifest.splits, *second.manifest.splits]):
         for ours, theirs in clip_pairs(first, second, split, on_shard=on_shard):
@@ -244,54 +246,10 @@ def _audio_difference(ours: bytes, theirs: bytes) -> float:
     return float(np.abs(left - right).max(initial=0)) if left.shape == right.shape else math.inf
 
 
-def _setting_differences(first: Dataset, second: Dataset) -> list[str]:
-    """Returns a line for each setting that decides what a dataset means."""
-    return [
-        line
-        for name in ("recipe", "weights", "geometry")
-        for line in recipe_differences(
-            *({name: _deciding(getattr(one.manifest, name))} for one in (first, second))
-        )
-    ]
-
-
-def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings without those of layout and of computing."""
-    plain = {key: value for key, value in settings.items() if key not in _LAYOUT}
-    if "encode" in plain:
-        encode = plain["encode"]
-        plain["encode"] = {key: encode[key] for key in encode if key not in _COMPUTING}
-    return plain
-
-
 def _common_columns(first: Dataset, second: Dataset) -> dict[str, ColumnDifference]:
-    theirs = {one.name: _layout(one) for one in second.fields}
+    theirs = {one.name: column_layout(one) for one in second.fields}
     return {
         ours.name: ColumnDifference(kind=ours.kind)
         for ours in first.fields
-        if theirs.get(ours.name) == _layout(ours)
+        if theirs.get(ours.name) == column_layout(ours)
     }
-
-
-def _column_differences(first: Dataset, second: Dataset) -> list[str]:
-    ours, theirs = ({one.name: _layout(one) for one in it.fields} for it in (first, second))
-    return recipe_differences({"columns": ours}, {"columns": theirs})
-
-
-def _layout(column: RecordField) -> str:
-    return " ".join([column.kind, *map(str, column.shape)])
-
-
-def _notes(first: Dataset, second: Dataset) -> list[str]:
-    """Returns a line for each difference that does not make them different datasets."""
-
-    def noted(dataset: Dataset) -> dict[str, Any]:
-        recipe = dataset.manifest.recipe
-        return {
-            "recipe": {key: recipe.get(key) for key in _LAYOUT},
-            "encode": {key: recipe["encode"].get(key) for key in _COMPUTING},
-            "software": dataset.manifest.software,
-            "counts": asdict(dataset.manifest.counts),
-        }
-
-    return recipe_differences(noted(first), noted(second))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from singsong.audio.separation import check_separation, measure_separation
 from singsong.models.protocols import Separator
@@ -97,8 +98,8 @@ def known_song(sample_rate_hz: int) -> FloatArray:
     return np.asarray(song / np.abs(song).max() * 0.7, np.float32)
 
 
-def _formant_gain(hz: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FloatArray:
-    gain: FloatArray = 0.05 + sum(
-        level / (1 + ((hz - centre) / _FORMANT_WIDTH_HZ) ** 2) for centre, level in _FORMANTS
+def _formant_gain(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 0.05 + sum(
+        (level / (1 + ((hz - centre) / _FORMANT_WIDTH_HZ) ** 2) for centre, level in _FORMANTS),
+        start=np.zeros_like(hz),
     )
-    return gain

@@ -71,7 +71,7 @@ def check_encoding(newest: Dataset, encode_digest: str) -> None:
         raise ValueError(
             f"{newest.url} was made with other model weights, or by a version of singsong that "
             "encoded differently, so its parts do not fit those of this run. Choose another "
-            "--output, or pass --replace to encode the inputs again as its newest version"
+            "--output, or run `singsong prepare ... --replace` to encode the inputs again"
         )
 
 

@@ -43,7 +43,7 @@ from singsong.transforms.source_files import write_listing
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from singsong.audio.decode_source import DecodeLimits
+    from singsong.audio.decode_limits import DecodeLimits
     from singsong.dataset.handle import Dataset
     from singsong.models.bundle import Models
     from singsong.transforms.encode_tracks import EncodeConfig
@@ -94,7 +94,7 @@ class PrepareConfig:
     @property
     def limits(self) -> DecodeLimits:
         """What decoding a track may use."""
-        from singsong.audio.decode_source import DecodeLimits
+        from singsong.audio.decode_limits import DecodeLimits
 
         return DecodeLimits(max_track_hours=self.max_track_hours)
 

@@ -16,6 +16,7 @@ from singsong.commands import cli
 from singsong.dataset.compare import Comparison, compare_datasets, describe_comparison
 from singsong.dataset.handle import open_dataset
 from singsong.dataset.manifest import DatasetError, Manifest, commit_manifest, read_manifest
+from singsong.dataset.tables import write_tracks
 from singsong.schemas.recipe import LoudnessFilter
 
 CLIPS = 60
@@ -244,6 +245,19 @@ def test_filters_weights_and_software(pair: tuple[Path, Path]) -> None:
         "weights.acoustic: None -> ab",
         "not counted: software.pyarrow: None -> 25.0.0",
     ]
+
+
+def test_what_made_the_parts_is_noted(pair: tuple[Path, Path]) -> None:
+    tracks = open_dataset(str(pair[0])).tracks
+    for dataset, cpus in zip(pair, (["AVX2"], ["AVX2", "AVX512"]), strict=True):
+        made = [
+            dataclasses.replace(track, made_with=(f"cpu={cpus[number % len(cpus)]} numpy=2.4.0",))
+            for number, track in enumerate(tracks)
+        ]
+        failures, _ = read_manifest(str(dataset)).tables
+        recommitted(dataset, tables=(failures, write_tracks(str(dataset), made)))
+    assert lines(*pair) == ["not counted: parts.cpu: AVX2 -> AVX2, AVX512"]
+    assert compare(*pair).is_equal()
 
 
 def test_what_became_of_the_inputs_is_noted(pair: tuple[Path, Path]) -> None:

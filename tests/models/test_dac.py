@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,19 @@ def test_bfloat16_keeps_most_codes_and_the_quantiser_in_float32(
 def test_the_digest_is_that_of_the_weights(codec: DacCodec, tmp_path: Path) -> None:
     other = DacCodec(str(save_dac(tmp_path, seed=1)))
     assert other.weights_sha256 != codec.weights_sha256
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shapes"),
+    [("sampling_rate", 8000, True), ("architectures", ["Other"], False), ("dtype", None, False)],
+)
+def test_the_digest_covers_what_shapes_the_result(
+    codec: DacCodec, folder: Path, tmp_path: Path, key: str, value: object, shapes: bool
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, key: value}))
+    assert (DacCodec(str(tmp_path)).weights_sha256 != codec.weights_sha256) == shapes
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (1, 5, 13), (1, 5, 0), (0, 5, 12)])
