@@ -75,15 +75,12 @@ def stream_mono(
 
     Raises:
         ValueError: `rate_hz` or `block_frames` is not positive; the others come while iterating.
-        UnreadableFileError: The file does not exist or cannot be opened.
-        EmptyFileError: The file has no bytes or no samples.
+        UnreadableFileError, EmptyFileError: The file cannot be opened, or has no bytes or samples.
         NotAudioError: The path is not a file, or no decoder recognises its content.
-        EncryptedError: The audio is encrypted.
-        BitstreamError: The samples are DTS or AC-3 data, not sound.
+        EncryptedError, BitstreamError: The audio is encrypted, or is DTS or AC-3 data in PCM.
         CorruptAudioError: A part of the audio cannot be decoded, or the sample rate is implausible.
         TooLongError: The file decodes to more than `limits.max_track_hours`.
-        DecodeTimeoutError: The decoder takes too long.
-        DecodeMemoryError: The decoder needs too much memory.
+        DecodeTimeoutError, DecodeMemoryError: The decoder takes too long, or too much memory.
 
     >>> import soundfile, tempfile
     >>> with tempfile.NamedTemporaryFile(suffix=".mp3") as file:  # a wav, despite its name

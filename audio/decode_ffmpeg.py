@@ -20,10 +20,10 @@ from singsong.audio.decode_ffmpeg_log import (
     probed_file,
 )
 from singsong.audio.decode_kinds import is_encrypted
+from singsong.audio.decode_limits import DecodeLimits
 from singsong.audio.decode_process import DecoderProcess
 from singsong.audio.decode_source import (
     ByteRange,
-    DecodeLimits,
     Part,
     ReadOptions,
     check_rate,

@@ -82,12 +82,7 @@ def scan_mpeg(fd: int, *, strict: bool = False) -> MpegLayout:
     [11520]
     """
     source = BufferedFile(fd)
-    start = source.after_tags(0)
-    if start == source.size:  # a tag that states too much
-        start = min(10, source.size)
-    offset: int | None = start
-    if not _begins_run(source, start):
-        offset = None if strict else _find_run(source, start)
+    offset = _first_frame(source, strict=strict)
     parts: list[MpegPart] = []
     junk_at, end = None, 0
     while offset is not None:
@@ -109,6 +104,15 @@ def scan_mpeg(fd: int, *, strict: bool = False) -> MpegLayout:
         parts.append(part)
     cut = bool(parts) and end < source.size and _parse(source.at(end, 4)) is not None
     return MpegLayout(parts=tuple(parts), junk_at=junk_at, cut=cut)
+
+
+def _first_frame(source: BufferedFile, *, strict: bool) -> int | None:
+    start = source.after_tags(0)
+    if start == source.size:  # a tag that states too much
+        start = min(10, source.size)
+    if _begins_run(source, start):
+        return start
+    return None if strict else _find_run(source, start)
 
 
 _parse = functools.lru_cache(maxsize=4096)(parse_mpeg_header)

@@ -7,6 +7,7 @@ a disk. What it prints to standard error is kept here and never reaches the term
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import math
 import os
@@ -33,6 +34,7 @@ _PIPE_BYTES = 1 << 18
 _KEPT_LINES = 300
 _MAX_LINE = 1_000
 _GRACE_S = 5.0
+_ENV_FAILED = (126, 127)  # env did not find the program, or may not start it
 
 
 class DecoderProcess:
@@ -45,7 +47,7 @@ class DecoderProcess:
         name: What errors call the decoder.
 
     Raises:
-        OSError: The program cannot be started.
+        OSError: No process can be started.
     """
 
     def __init__(self, command: Sequence[str], *, fd: int, limits: DecodeLimits, name: str) -> None:
@@ -114,6 +116,7 @@ class DecoderProcess:
             DecodeTimeoutError: The decoder takes too long.
             DecodeMemoryError: The system killed it.
             CorruptAudioError: It crashed.
+            FileNotFoundError: There is no such program.
         """
         while self._open:
             self._wait()
@@ -123,7 +126,10 @@ class DecoderProcess:
             raise self._timeout() from None
         if status < 0:
             raise _death(-status, self._name)
-        return status, self._lines.kept()
+        lines = self._lines.kept()
+        if status in _ENV_FAILED and lines and lines[-1].startswith("env: "):
+            raise FileNotFoundError(errno.ENOENT, f"{self._name} cannot be started: {lines[-1]}")
+        return status, lines
 
     def _wait(self) -> None:
         start = time.monotonic()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.decode_kinds import measure
-from tests.support.odd_files import KINDS, Kind
+from tests.support.odd_kinds import KINDS, Kind
 
 
 @pytest.mark.slow

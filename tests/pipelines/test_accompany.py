@@ -158,7 +158,7 @@ def test_asked_to_stop_it_stops_within_a_file(tmp_path: Path, checkpoint: str) -
     config = AccompanyConfig(checkpoint=checkpoint, progress=str(tmp_path))
     sink = AccompanySink(output=str(tmp_path / "out"), suffix=".wav", digest="d")
     with (
-        pytest.raises(Exception, match="stopped by the user"),
+        pytest.raises(Exception, match="the job is to stop"),
         beam.Pipeline() as pipeline,
     ):
         pipeline | beam.Create([track]) | AccompanyTracks(config, sink)

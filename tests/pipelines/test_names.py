@@ -26,7 +26,7 @@ def is_clean(printed: str) -> bool:
 def music(tmp_path: Path) -> Path:
     folder = tmp_path / "music" / EVIL
     write_tones(folder, tracks=1)
-    (folder / f"{EVIL}.flac").write_bytes(b"fLaC" + b"and no audio" * 40)
+    audio_files.write_damaged_flac(folder / f"{EVIL}.flac", audio_files.music(1.0))
     odd = os.fsdecode(os.fsencode(folder) + b"/caf\xe9\n.wav")
     Path(odd).write_bytes(b"")
     return tmp_path / "music"

@@ -95,6 +95,12 @@ def write_truncated_flac(path: Path, audio: Audio) -> Path:
     return cut_in_half(write_audio(path, audio, container="FLAC"))
 
 
+def write_damaged_flac(path: Path, audio: Audio) -> Path:
+    """Writes a FLAC with a hole, which the decoder refuses as corrupt."""
+    write_audio(path, audio, container="FLAC")
+    return patch(path, path.stat().st_size // 2, b"\xa5" * 100)
+
+
 def write_wav_promising_4gib(path: Path, audio: Audio) -> Path:
     """Writes a wav whose sizes are the placeholders of a recorder that was not closed."""
     data = bytearray(write_wav(path, audio).read_bytes())

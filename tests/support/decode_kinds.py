@@ -17,7 +17,8 @@ from scipy import signal
 from singsong.audio.decode import stream_mono
 from singsong.schemas.errors import ClipError
 from tests.support import audio_files as files
-from tests.support.odd_files import KINDS, RATE_HZ, SECONDS, Kind
+from tests.support.odd_files import RATE_HZ, SECONDS
+from tests.support.odd_kinds import KINDS, Kind
 
 _SEARCHED_S = 0.4
 _COMPARED_S = 1.5
