@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from singsong import storage
@@ -30,84 +30,23 @@ from singsong.pipelines.places import (
     job_files,
     used_files,
 )
+from singsong.pipelines.prepare_config import PrepareConfig
 from singsong.pipelines.recipe_arguments import add_recipe_arguments, recipe_from
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.errors import JobFailedError
-from singsong.runners.job import Job, RunnerOptions
+from singsong.runners.job import Job
 from singsong.runners.local import is_debugging, set_up_process
 from singsong.schemas.elements import SourceFile
 from singsong.schemas.names import PARTS_FOLDER, TRACKS_TABLE
-from singsong.schemas.recipe import NO_FILTER, DatasetRecipe
+from singsong.schemas.recipe import NO_FILTER
 from singsong.transforms.source_files import write_listing
 
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from singsong.audio.decode_limits import DecodeLimits
     from singsong.dataset.handle import Dataset
     from singsong.models.bundle import Models
     from singsong.transforms.encode_tracks import EncodeConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """What `prepare` does.
-
-    Attributes:
-        inputs: Files, folders, globs and fsspec URLs.
-        output: Folder or URL of the dataset.
-        parts: Folder or URL of the parts.
-        recipe: How.
-        runner: Where.
-        existing: What becomes of the tracks that the output has already.
-        encode_dropped: Whether clips that the filter drops get codes, too.
-        max_failure_rate: If a larger fraction of the tracks, or of the clips, fails, the exit code
-            says so.
-        keep_going: Whether the job goes on if most of its first tracks give nothing.
-        max_track_hours: A file that decodes to more is refused.
-        retry: Whether the inputs are files that failed: each name is that of one file, and a part
-            with failed clips is made again.
-
-    Raises:
-        ValueError: There is no input, or a rate or a limit is outside its range.
-    """
-
-    inputs: tuple[str, ...]
-    output: str
-    parts: str
-    recipe: DatasetRecipe
-    runner: RunnerOptions
-    existing: Existing = Existing.REFUSE
-    encode_dropped: bool = False
-    max_failure_rate: float = 0.1
-    keep_going: bool = False
-    max_track_hours: float = 24.0
-    retry: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.inputs:
-            raise ValueError("prepare needs at least one file or folder of music")
-        if not 0 <= self.max_failure_rate <= 1:
-            raise ValueError(f"max_failure_rate must be in [0, 1], found {self.max_failure_rate}")
-        _ = self.limits
-
-    @property
-    def limits(self) -> DecodeLimits:
-        """What decoding a track may use."""
-        from singsong.audio.decode_limits import DecodeLimits
-
-        return DecodeLimits(max_track_hours=self.max_track_hours)
-
-    @property
-    def origin(self) -> dict[str, str]:
-        """Where the models and the parts are, for `singsong retry`."""
-        encode = self.recipe.encode
-        specs = {"acoustic": encode.acoustic, "semantic": encode.semantic}
-        if encode.separator is not None:
-            specs["separator"] = encode.separator
-        default = storage.join(self.output, PARTS_FOLDER)
-        parts = PARTS_FOLDER if self.parts == default else self.parts
-        return {"parts": parts, **{role: str(spec) for role, spec in specs.items()}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

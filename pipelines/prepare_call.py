@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from singsong import storage
 from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import absolute
-from singsong.pipelines.prepare import PrepareConfig
 from singsong.pipelines.prepare import prepare as run
+from singsong.pipelines.prepare_config import PrepareConfig
 from singsong.pipelines.recipe_arguments import PROFILES
 from singsong.runners.errors import JobFailedError
 from singsong.runners.exit_codes import ExitCode

@@ -16,7 +16,7 @@ from singsong.runners.job import Outcome
 from singsong.schemas.text import printable
 
 if TYPE_CHECKING:
-    from singsong.pipelines.prepare import PrepareConfig
+    from singsong.pipelines.prepare_config import PrepareConfig
 
 _SHOWN_FAILURES = 20
 

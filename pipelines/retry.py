@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from singsong import storage
 from singsong.pipelines.existing import Existing
 from singsong.pipelines.places import check_dataset
-from singsong.pipelines.prepare import PrepareConfig, add_max_track_hours, prepare
+from singsong.pipelines.prepare import add_max_track_hours, prepare
+from singsong.pipelines.prepare_config import PrepareConfig
 from singsong.pipelines.runner_arguments import add_runner_arguments, runner_options_from
 from singsong.runners.exit_codes import ExitCode
 from singsong.schemas.names import part_path

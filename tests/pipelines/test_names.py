@@ -11,6 +11,7 @@ import pytest
 
 from singsong.commands import cli
 from singsong.dataset.handle import open_dataset
+from tests.support import audio_files
 from tests.support.fakes import write_tones
 
 EVIL = "line\nbreak \x1b]0;title\x07\x1b[2J tab\t \u202egnp"

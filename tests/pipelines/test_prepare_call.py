@@ -11,8 +11,8 @@ from benchmarks.support.command import committed_bytes, digest
 from singsong.commands.cli import main
 from singsong.pipelines import prepare_call
 from singsong.pipelines.existing import Existing
-from singsong.pipelines.prepare import PrepareConfig
 from singsong.pipelines.prepare_call import profile_recipe
+from singsong.pipelines.prepare_config import PrepareConfig
 from singsong.pipelines.recipe_arguments import PROFILES
 from singsong.runners.errors import JobFailedError
 from singsong.runners.exit_codes import ExitCode

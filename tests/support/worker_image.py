@@ -15,7 +15,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from singsong.models.bundle import load_models
-from singsong.pipelines.prepare import PrepareConfig, build
+from singsong.pipelines.prepare import build
+from singsong.pipelines.prepare_config import PrepareConfig
 from singsong.runners.local import LocalOptions
 from singsong.schemas.recipe import DatasetRecipe
 from tests.support.dockerfile import ROOT, arguments, read_dockerfile
