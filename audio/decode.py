@@ -57,6 +57,7 @@ def stream_mono(
     rate_hz: int,
     limits: DecodeLimits = DEFAULT_LIMITS,
     block_frames: int = 1 << 16,
+    on_cut: Callable[[], object] | None = None,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Returns the mono mix of a file at one sample rate, block by block.
 
@@ -69,6 +70,7 @@ def stream_mono(
         rate_hz: Sample rate of the result.
         limits: Time, memory and length limits.
         block_frames: Maximum number of frames to decode at once; does not affect the samples.
+        on_cut: Called if the file is cut short or states too much; None logs a warning.
 
     Returns:
         Non-empty float32 [samples], at least one. The first opens the file; closing ends it.
@@ -91,7 +93,7 @@ def stream_mono(
     if min(rate_hz, block_frames) <= 0:
         found = f"{rate_hz} and {block_frames}"
         raise ValueError(f"rate_hz and block_frames must be positive, found {found}")
-    return _stream(path, rate_hz, limits, block_frames)
+    return _stream(path, rate_hz, limits, block_frames, on_cut)
 
 
 def read_channels(
@@ -136,10 +138,14 @@ def _like(
 
 
 def _stream(
-    path: str, rate_hz: int, limits: DecodeLimits, block_frames: int
+    path: str,
+    rate_hz: int,
+    limits: DecodeLimits,
+    block_frames: int,
+    on_cut: Callable[[], object] | None,
 ) -> Iterator[npt.NDArray[np.float32]]:
     any_samples = False
-    with _parts(path, limits, block_frames) as parts:
+    with _parts(path, limits, block_frames, on_cut) as parts:
         for from_hz, alike in itertools.groupby(parts, key=lambda part: part.rate_hz):
             mono = (block for part in alike for block in _mono(part))
             for block in resample_blocks(mono, from_hz=from_hz, to_hz=rate_hz):
@@ -157,14 +163,20 @@ def _mono(part: Part) -> Iterator[npt.NDArray[np.float32]]:
 
 
 @contextlib.contextmanager
-def _parts(path: str, limits: DecodeLimits, block_frames: int) -> Iterator[Iterator[Part]]:
+def _parts(
+    path: str,
+    limits: DecodeLimits,
+    block_frames: int,
+    on_cut: Callable[[], object] | None = None,
+) -> Iterator[Iterator[Part]]:
     """Yields the parts of a file, whose samples are counted and looked at."""
+    report = functools.cache(on_cut or functools.partial(_log_cut, path))
     fd = _open_file(path)
     try:
         with contextlib.closing(
             read_parts(
                 fd,
-                ReadOptions(limits=limits, block_frames=block_frames, on_cut=_cut_reporter(path)),
+                ReadOptions(limits=limits, block_frames=block_frames, on_cut=report),
             )
         ) as parts:
             yield _watched(parts, limits)
@@ -195,16 +207,8 @@ def _watched(parts: Iterator[Part], limits: DecodeLimits) -> Iterator[Part]:
         yield replace(part, blocks=watch(part))
 
 
-def _cut_reporter(path: str) -> Callable[[], None]:
-    """Returns what logs, once, that a file is cut short."""
-
-    @functools.cache
-    def report() -> None:
-        _LOGGER.warning(
-            "%r is cut short or states too much: it was decoded as far as it goes", path
-        )
-
-    return report
+def _log_cut(path: str) -> None:
+    _LOGGER.warning("%r is cut short or states too much: it was decoded as far as it goes", path)
 
 
 def _open_file(path: str) -> int:

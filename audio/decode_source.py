@@ -28,7 +28,7 @@ class ReadOptions:
 
     limits: DecodeLimits
     block_frames: int
-    on_cut: Callable[[], None]
+    on_cut: Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,12 @@ class TrackCounts:
         encoded: How many have a part.
         duplicate: How many have the content or the audio of another one.
         failed: How many failed, by reason.
+        cut_short: How many of the encoded ones end before their audio does.
     """
 
     listed: int = 0
     encoded: int = 0
+    cut_short: int = 0
     duplicate: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
 
@@ -111,6 +113,7 @@ def count(tracks: Sequence[TrackSummary]) -> Counts:
         tracks=TrackCounts(
             listed=len(tracks),
             encoded=len(encoded),
+            cut_short=sum(track.cut_short for track in encoded),
             duplicate=sum(track.status == TrackStatus.DUPLICATE for track in tracks),
             failed=dict(sorted(Counter(str(t.reason) for t in tracks if t.reason).items())),
         ),

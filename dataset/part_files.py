@@ -35,6 +35,7 @@ class TrackFacts:
         clip_samples: Samples of a clip.
         made_with: What made the part: versions of the libraries and the kind of processor. There
             are two where codes were added later by another machine.
+        cut_short: Whether the file ends before its audio does, or states more than it holds.
     """
 
     track_id: str
@@ -43,6 +44,7 @@ class TrackFacts:
     rate_hz: int
     clip_samples: int
     made_with: tuple[str, ...] = ()
+    cut_short: bool = False
 
     @property
     def clips(self) -> int:

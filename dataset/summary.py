@@ -54,6 +54,7 @@ def describe_counts(counts: Counts) -> list[str]:
     return [
         f"{'tracks listed':<28}{tracks.listed:>10}",
         f"{'  encoded':<28}{tracks.encoded:>10}",
+        *([f"{'    of files cut short':<28}{tracks.cut_short:>10}"] if tracks.cut_short else []),
         f"{'  duplicate':<28}{tracks.duplicate:>10}",
         *_reasons("  failed", tracks.failed),
         *([f"{'system files skipped':<28}{counts.skipped:>10}"] if counts.skipped else []),

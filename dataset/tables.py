@@ -33,9 +33,10 @@ _TRACKS_SCHEMA = pa.schema(
         ("dropped_clips", _COUNTS),
         ("failed_clips", _COUNTS),
         ("made_with", pa.list_(pa.string())),
+        ("cut_short", pa.bool_()),
     ]
 )
-_ADDED = ("made_with",)
+_ADDED = ("made_with", "cut_short")
 """Columns that the tables of older versions do not have."""
 
 _FAILURES_SCHEMA = pa.schema(

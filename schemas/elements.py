@@ -129,6 +129,7 @@ class TrackSummary:
         dropped_clips: Reason and number of the clips that the filter dropped.
         failed_clips: Reason and number of the clips that failed.
         made_with: What made the part: versions of the libraries and the kind of processor.
+        cut_short: Whether the file ends before its audio does, or states more than it holds.
     """
 
     uri: str
@@ -145,3 +146,4 @@ class TrackSummary:
     dropped_clips: tuple[tuple[DropReason, int], ...] = ()
     failed_clips: tuple[tuple[FailureReason, int], ...] = ()
     made_with: tuple[str, ...] = ()
+    cut_short: bool = False

@@ -29,7 +29,7 @@ FIXED = {
         "clips": {"dropped": {}, "failed": {}, "kept": 10},
         "seconds": {"decoded": 10.5, "tails": 0.5},
         "skipped": 0,
-        "tracks": {"duplicate": 0, "encoded": 3, "failed": {}, "listed": 3},
+        "tracks": {"cut_short": 0, "duplicate": 0, "encoded": 3, "failed": {}, "listed": 3},
     },
     "splits": {"train": {"clips": 10, "seconds": 10.0, "tracks": 3}},
     "weights": {

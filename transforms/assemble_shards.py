@@ -87,6 +87,7 @@ def _summary(part: PartRef, decisions: PartDecisions, recipe: DatasetRecipe) -> 
         seconds=facts.seconds,
         tail_seconds=facts.tail_seconds,
         made_with=facts.made_with,
+        cut_short=facts.cut_short,
         kept_clips=len(decisions.kept),
         dropped_clips=decisions.dropped,
         failed_clips=tuple(sorted(failed.items())),

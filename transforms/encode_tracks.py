@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from singsong import storage
@@ -108,8 +108,47 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
         ClipError: The track cannot be used; no part is written.
         OSError: The part cannot be written, or the store does not answer.
     """
-    found, url = find_part(track, config), config.url_of_part(track)
-    track_rows = TrackRows(
+    found = find_part(track, config)
+    track_rows = _track_rows(track, found, config=config, models=models, meter=meter)
+    outcomes, cuts = Counter[str](), list[bool]()
+
+    def facts() -> TrackFacts:
+        return replace(track_rows.facts(), cut_short=bool(cuts))
+
+    with local_track(track) as local:
+        with meter.watch("identify"):
+            check_content(track, local)
+        blocks = stream_mono(
+            local,
+            rate_hz=config.recipe.mix_rate_hz,
+            limits=config.limits,
+            on_cut=lambda: cuts.append(True),
+        )
+        rows = ProgressLog(config.progress).clips(
+            track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
+        )
+        rows = _counted(rows, outcomes, config.dataset_filter)
+        fields, url = record_fields(config.recipe, models.geometry), config.url_of_part(track)
+        with meter.watch("total"):
+            if found:
+                at = found.without_codes
+                extend_part(url, rows, positions=at, fields=fields, facts=facts)
+            else:
+                write_part(url, rows, fields=fields, facts=facts)
+    meter.useless = why_useless(outcomes)
+    return facts()
+
+
+def _track_rows(
+    track: Track,
+    found: PartDecisions | None,
+    *,
+    config: EncodeConfig,
+    models: Models,
+    meter: Meter,
+) -> TrackRows:
+    """Returns what makes the rows of a track, or only those whose codes its part lacks."""
+    return TrackRows(
         track_id=track.track_id,
         recipe=config.recipe,
         models=models,
@@ -117,24 +156,6 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
         encode_filter=NO_FILTER if found else config.encode_filter,
         only=frozenset(found.without_codes) if found else None,
     )
-    outcomes = Counter[str]()
-    with local_track(track) as local:
-        with meter.watch("identify"):
-            check_content(track, local)
-        blocks = stream_mono(local, rate_hz=config.recipe.mix_rate_hz, limits=config.limits)
-        rows = ProgressLog(config.progress).clips(
-            track_rows.rows(blocks), clip_seconds=config.recipe.clip_seconds
-        )
-        rows = _counted(rows, outcomes, config.dataset_filter)
-        fields = record_fields(config.recipe, models.geometry)
-        with meter.watch("total"):
-            if found:
-                at = found.without_codes
-                extend_part(url, rows, positions=at, fields=fields, facts=track_rows.facts)
-            else:
-                write_part(url, rows, fields=fields, facts=track_rows.facts)
-    meter.useless = why_useless(outcomes)
-    return track_rows.facts()
 
 
 def _counted(

@@ -14,6 +14,7 @@ import soundfile
 import singsong.transforms.encode_tracks
 from singsong import storage
 from singsong.commands import cli
+from singsong.dataset.handle import open_dataset
 from singsong.dataset.manifest import read_manifest
 from singsong.dataset.rejection import read_rejection
 from tests.support import audio_files
@@ -61,6 +62,9 @@ def test_every_bad_file_is_a_dead_letter_with_its_reason(
     assert reasons["channels0.wav"] in ("not_audio", "corrupt")
     tracks = counts(dataset)["tracks"]
     assert tracks["encoded"] == 3 + 1  # what there is of cut.flac
+    assert tracks["cut_short"] == 1
+    rows = {Path(track.uri).name: track for track in open_dataset(str(dataset)).tracks}
+    assert [name for name, track in rows.items() if track.cut_short] == ["cut.flac"]
     assert tracks["listed"] == 3 + 7 == 4 + sum(tracks["failed"].values())
     for row in letters(dataset).values():
         assert row["message"]

@@ -66,7 +66,7 @@ def test_the_whole_way(
     manifest = read_manifest(dataset)
     assert manifest.dataset_digest == local_digest
     assert asdict(manifest.counts.tracks) == {
-        "listed": TRACKS, "encoded": TRACKS, "duplicate": 0, "failed": {}
+        "listed": TRACKS, "encoded": TRACKS, "cut_short": 0, "duplicate": 0, "failed": {}
     }  # fmt: skip
     assert cli.main(["dataset", "verify", dataset]) == 0
     for action in ("show", "versions", "preview"):

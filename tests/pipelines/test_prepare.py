@@ -53,7 +53,7 @@ def test_music_becomes_a_dataset(prepare, tmp_path: Path, dataset: Path) -> None
     manifest = read_manifest(str(dataset))
     clips = [2, 2, 3, 3, 3]
     assert asdict(manifest.counts) == {
-        "tracks": {"listed": 5, "encoded": 5, "duplicate": 0, "failed": {}},
+        "tracks": {"listed": 5, "encoded": 5, "cut_short": 0, "duplicate": 0, "failed": {}},
         "clips": {"kept": sum(clips), "dropped": {}, "failed": {}},
         "seconds": {"decoded": 15.5, "tails": 2.5},
     }
