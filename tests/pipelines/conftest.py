@@ -46,3 +46,9 @@ def prepare(fakes: None, tmp_path: Path) -> Prepare:
         return cli.main([*arguments(*inputs, output=output or tmp_path / "dataset"), *flags])
 
     return run
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Returns where `prepare` writes to."""
+    return tmp_path / "dataset"

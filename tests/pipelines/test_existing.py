@@ -22,11 +22,6 @@ def music(tmp_path: Path) -> Path:
     return tmp_path / "music"
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    return tmp_path / "dataset"
-
-
 def new_song(folder: Path) -> Path:
     """Writes one more song, of another length and so of other content."""
     (path,) = write_tones(folder.parent / "made", tracks=1, seconds=4.3)

@@ -25,11 +25,6 @@ from tests.support.fakes import RATE, tone, write_tones
 THREADS = ("--mode", "multi_threading", "--workers", "2")
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    return tmp_path / "dataset"
-
-
 def statuses(dataset: Path) -> dict[str, str]:
     return {
         os.path.basename(t.uri): t.reason or t.status for t in open_dataset(str(dataset)).tracks
