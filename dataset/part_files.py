@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +15,8 @@ from singsong import storage
 from singsong.dataset.manifest import DatasetError
 from singsong.dataset.parquet_files import ParquetReader, open_parquet
 from singsong.dataset.part_seal import SEAL_KEY, UNSEALED, check_seal, seal
+from singsong.schemas.arrays import CodeArray
+from singsong.schemas.part_row import PartRow, stored_value
 from singsong.schemas.records import RecordField, part_fields, part_schema
 
 _FACTS_KEY = "singsong.track"
@@ -74,26 +74,26 @@ class Part:
         self.reader, self.facts = reader, facts
 
 
-def rows_to_table(rows: Sequence[Mapping[str, Any]], fields: Sequence[RecordField]) -> pa.Table:
+def rows_to_table(rows: Sequence[PartRow], fields: Sequence[RecordField]) -> pa.Table:
     """Returns rows of a part as an Arrow table.
 
     Args:
-        rows: By column; codes are uint16 arrays of the field's shape, or missing.
+        rows: The rows; those without codes have null there.
         fields: The record table.
 
     Raises:
-        ValueError: Codes have another shape than the field says.
+        ValueError: Codes have another shape than the field says, or rows have no such field.
     """
     columns = [
-        _codes_column([row.get(field.name) for row in rows], field)
+        _codes_column([row.codes.get(field.name) for row in rows], field)
         if field.kind == "codes"
-        else pa.array([row.get(field.name) for row in rows], field.part_arrow_type)
+        else pa.array([stored_value(row, field) for row in rows], field.part_arrow_type)
         for field in part_fields(fields)
     ]
     return pa.Table.from_arrays(columns, schema=part_schema(fields))
 
 
-def _codes_column(values: Sequence[npt.NDArray[np.uint16] | None], field: RecordField) -> pa.Array:
+def _codes_column(values: Sequence[CodeArray | None], field: RecordField) -> pa.Array:
     for value in values:
         if value is not None and value.shape != field.shape:
             raise ValueError(f"{field.name} must be {field.shape}, found {value.shape}")
@@ -109,7 +109,7 @@ def _codes_column(values: Sequence[npt.NDArray[np.uint16] | None], field: Record
 
 def write_part(
     url: str,
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[PartRow],
     *,
     fields: Sequence[RecordField],
     facts: Callable[[], TrackFacts],
@@ -132,7 +132,7 @@ def write_part(
 
 def extend_part(
     url: str,
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[PartRow],
     *,
     positions: Sequence[int],
     fields: Sequence[RecordField],
@@ -167,7 +167,7 @@ def extend_part(
 
 def _replaced(
     part: ParquetReader,
-    rows: Iterator[Mapping[str, Any]],
+    rows: Iterator[PartRow],
     *,
     positions: Sequence[int],
     fields: Sequence[RecordField],
@@ -198,8 +198,8 @@ def _write_tables(
         storage.put_file(url, file)
 
 
-def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
-    group: list[Mapping[str, Any]] = []
+def _groups(rows: Iterable[PartRow], size: int) -> Iterator[list[PartRow]]:
+    group: list[PartRow] = []
     for row in rows:
         group.append(row)
         if len(group) == size:

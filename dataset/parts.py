@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from singsong.dataset.part_files import TrackFacts, open_part
 from singsong.schemas.outcomes import ClipStatus, DropReason, FailureReason
 from singsong.schemas.recipe import LoudnessFilter
 
-_LIGHT_COLUMNS = ("clip_id", "clip_index", "status", "reason", "message")
+_LIGHT_COLUMNS = ("clip_index", "status", "reason", "message")
 _LOUDNESS_COLUMNS = ("vocals_peak_rms_db", "instrumental_peak_rms_db")
 
 
@@ -33,6 +32,16 @@ class ClipFailure:
     clip_index: int
     reason: FailureReason
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredClip:
+    """What decisions are taken on: a row of a part without its codes."""
+
+    clip_index: int
+    status: ClipStatus
+    failure: ClipFailure | None
+    levels: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +71,21 @@ class BrokenPartError(DatasetError):
     """A part file is damaged, or does not have a row for each clip of its track."""
 
 
-def row_drop_reason(row: Mapping[str, Any], loudness_filter: LoudnessFilter) -> DropReason | None:
+def row_drop_reason(
+    figures: Mapping[str, float], loudness_filter: LoudnessFilter
+) -> DropReason | None:
     """Returns why a filter drops a row of a part, or None if it keeps it.
 
     This is the only decision that there is. It is taken on the stored values, float32, even for a
     row that is not stored yet; so a clip cannot be left without codes here and be kept later.
 
     Args:
-        row: Has the peak RMS of vocals and instrumental, dBFS.
+        figures: By column; the peak RMS of vocals and instrumental, dBFS, are among them.
         loudness_filter: The thresholds.
 
     Paper: 4.2.
     """
-    vocals_db, instrumental_db = (float(np.float32(row[name])) for name in _LOUDNESS_COLUMNS)
+    vocals_db, instrumental_db = (float(np.float32(figures[name])) for name in _LOUDNESS_COLUMNS)
     return drop_reason(
         vocals_db=vocals_db, instrumental_db=instrumental_db, loudness_filter=loudness_filter
     )
@@ -96,30 +107,46 @@ def decide(url: str, *, dataset_filter: LoudnessFilter, separated: bool) -> Part
     try:
         with open_part(url) as part:
             facts = part.facts
-            rows = part.reader.read([*_LIGHT_COLUMNS, *loudness]).to_pylist()
-    except (DatasetError, ValueError) as error:
+            clips = _stored_clips(part.reader.read([*_LIGHT_COLUMNS, *loudness]), loudness)
+    except DatasetError as error:
         raise BrokenPartError(str(error)) from error
-    if [row["clip_index"] for row in rows] != list(range(facts.clips)):
+    except ValueError as error:
+        raise BrokenPartError(f"{url} is damaged: {error}") from error
+    if [clip.clip_index for clip in clips] != list(range(facts.clips)):
         raise BrokenPartError(
             f"{url} is damaged: {facts.samples} samples make {facts.clips} clips, "
-            f"and it has {len(rows)} rows"
+            f"and it has {len(clips)} rows"
         )
-    return _decisions(facts, rows, dataset_filter if separated else None)
+    return _decisions(facts, clips, dataset_filter if separated else None)
+
+
+def _stored_clips(table: pa.Table, loudness: Sequence[str]) -> list[_StoredClip]:
+    clips = []
+    for row in table.to_pylist():
+        index, status, failure = row["clip_index"], ClipStatus(row["status"]), None
+        levels = {name: row[name] for name in loudness if row[name] is not None}
+        if status is ClipStatus.FAILED:
+            reason = FailureReason(row["reason"])
+            failure = ClipFailure(clip_index=index, reason=reason, message=row["message"])
+        elif len(levels) < len(loudness):
+            raise ValueError(f"clip {index} is {status} and lacks a level")
+        clips.append(_StoredClip(clip_index=index, status=status, failure=failure, levels=levels))
+    return clips
 
 
 def _decisions(
-    facts: TrackFacts, rows: Sequence[Mapping[str, Any]], loudness_filter: LoudnessFilter | None
+    facts: TrackFacts, clips: Sequence[_StoredClip], loudness_filter: LoudnessFilter | None
 ) -> PartDecisions:
-    kept, without_codes, failures = [], [], []
+    kept, without_codes, failures = list[int](), list[int](), list[ClipFailure]()
     dropped = Counter[DropReason]()
-    for position, row in enumerate(rows):
-        if row["status"] == ClipStatus.FAILED:
-            failures.append(_failure(row))
+    for position, clip in enumerate(clips):
+        if clip.failure is not None:
+            failures.append(clip.failure)
             continue
-        reason = None if loudness_filter is None else row_drop_reason(row, loudness_filter)
+        reason = None if loudness_filter is None else row_drop_reason(clip.levels, loudness_filter)
         if reason is not None:
             dropped[reason] += 1
-        elif row["status"] == ClipStatus.ENCODED:
+        elif clip.status is ClipStatus.ENCODED:
             kept.append(position)
         else:
             without_codes.append(position)
@@ -129,12 +156,6 @@ def _decisions(
         without_codes=tuple(without_codes),
         dropped=tuple(sorted(dropped.items())),
         failures=tuple(failures),
-    )
-
-
-def _failure(row: Mapping[str, Any]) -> ClipFailure:
-    return ClipFailure(
-        clip_index=row["clip_index"], reason=FailureReason(row["reason"]), message=row["message"]
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from singsong import storage
 from singsong.audio.decode import DEFAULT_LIMITS, DecodeLimits, stream_mono
@@ -15,6 +14,7 @@ from singsong.models.bundle import Models, load_models
 from singsong.schemas.elements import PartRef, Track
 from singsong.schemas.names import part_path
 from singsong.schemas.outcomes import Stage
+from singsong.schemas.part_row import PartRow
 from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter, encode_digest
 from singsong.schemas.records import record_fields
 from singsong.transforms.arithmetic import ARITHMETIC
@@ -159,13 +159,13 @@ def _track_rows(
 
 
 def _counted(
-    rows: Iterable[Mapping[str, Any]], outcomes: Counter[str], dataset_filter: LoudnessFilter
-) -> Iterator[Mapping[str, Any]]:
+    rows: Iterable[PartRow], outcomes: Counter[str], dataset_filter: LoudnessFilter
+) -> Iterator[PartRow]:
     """Yields the rows of a part and counts them by the reason why they are of no use, "" if not."""
     for row in rows:
-        reason = row["reason"]
-        if not reason and "vocals_peak_rms_db" in row:
-            reason = row_drop_reason(row, dataset_filter)
+        reason = row.reason
+        if reason is None and "vocals_peak_rms_db" in row.figures:
+            reason = row_drop_reason(row.figures, dataset_filter)
         outcomes[reason or ""] += 1
         yield row
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from singsong.schemas.part_row import PartRow
+
 STOP_NAME = "stop"
 
 
@@ -45,12 +47,10 @@ class ProgressLog:
         """
         self._report({"track": outcome, "bytes": size_bytes, "useless": useless, "uri": uri})
 
-    def clips(
-        self, rows: Iterable[Mapping[str, Any]], *, clip_seconds: float
-    ) -> Iterator[Mapping[str, Any]]:
+    def clips(self, rows: Iterable[PartRow], *, clip_seconds: float) -> Iterator[PartRow]:
         """Yields the rows of a part and reports each. Raises as `clip`."""
         for row in rows:
-            self.clip(row["status"], seconds=clip_seconds)
+            self.clip(row.status, seconds=clip_seconds)
             yield row
 
     def clip(self, status: str, *, seconds: float) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from singsong.schemas.errors import (
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.names import clip_id
 from singsong.schemas.outcomes import ClipStatus
+from singsong.schemas.part_row import PartRow
 from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter
 from singsong.transforms.arithmetic import made_with
 from singsong.transforms.stopwatch import Stopwatch
@@ -43,7 +43,7 @@ and the product of two small numbers is one."""
 class _Clip:
     """A clip during the recipe; `row` is what will be stored, `heard` the mix less its offset."""
 
-    row: dict[str, Any]
+    row: PartRow
     mix: FloatArray
     heard: FloatArray
     sounds: dict[str, FloatArray] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class TrackRows:
             clip_samples=clip_samples(recipe.clip_seconds, recipe.mix_rate_hz)
         )
 
-    def rows(self, blocks: Iterable[FloatArray]) -> Iterator[Mapping[str, Any]]:
+    def rows(self, blocks: Iterable[FloatArray]) -> Iterator[PartRow]:
         """Yields a row for each clip, in order, from one batch of clips at a time.
 
         Args:
@@ -129,31 +129,29 @@ class TrackRows:
             yield block
 
     def _new_clip(self, index: int, mix: FloatArray) -> _Clip:
-        row = {
-            "clip_id": clip_id(self._track_id, index),
-            "track_id": self._track_id,
-            "clip_index": index,
-            "start_s": index * self._recipe.clip_seconds,
-            "status": ClipStatus.ENCODED,
-            "reason": "",
-            "message": "",
-        }
+        row = PartRow(
+            clip_id=clip_id(self._track_id, index),
+            track_id=self._track_id,
+            clip_index=index,
+            start_s=index * self._recipe.clip_seconds,
+        )
         mix = _without_denormals(mix)
         return _Clip(row=row, mix=mix, heard=mix)
 
-    def _encode(self, batch: list[_Clip]) -> list[dict[str, Any]]:
+    def _encode(self, batch: list[_Clip]) -> list[PartRow]:
         usable = [clip for clip in batch if self._attempt(clip, self._check_mix)]
         self._separate(usable)
         usable = [clip for clip in usable if self._attempt(clip, self._measure)]
-        self._add_codes([clip for clip in usable if clip.row["status"] is ClipStatus.ENCODED])
+        self._add_codes([clip for clip in usable if clip.row.status is ClipStatus.ENCODED])
         return [clip.row for clip in batch]
 
-    def _attempt(self, clip: _Clip, step: Any) -> bool:
+    def _attempt(self, clip: _Clip, step: Callable[[_Clip], None]) -> bool:
         """Runs a step on one clip; a `ClipError` costs this clip and no other."""
         try:
             step(clip)
         except ClipError as error:
-            clip.row.update(status=ClipStatus.FAILED, reason=error.reason, message=str(error))
+            clip.row.status = ClipStatus.FAILED
+            clip.row.reason, clip.row.message = error.reason, str(error)
             return False
         return True
 
@@ -164,10 +162,10 @@ class TrackRows:
         if peak > _MAX_AMPLITUDE:
             raise OutOfRangeAudioError(f"the clip's largest sample is {peak:.3g}, full scale is 1")
         clip.heard = self._heard(clip.mix)
-        clip.row["mix_peak_rms_db"] = self._peak_rms_db(clip.heard)
+        clip.row.figures["mix_peak_rms_db"] = self._peak_rms_db(clip.heard)
         with self.watch("figures"):
             facts = measure_mix(clip.mix, sample_rate_hz=self._recipe.mix_rate_hz)
-        clip.row.update({f"mix_{name}": value for name, value in vars(facts).items()})
+        clip.row.figures.update({f"mix_{name}": value for name, value in vars(facts).items()})
 
     def _separate(self, batch: list[_Clip]) -> None:
         if not batch:
@@ -190,14 +188,14 @@ class TrackRows:
         if not np.isfinite(clip.sounds["vocals"]).all():
             raise NonFiniteAudioError("the separator's vocals are NaN or infinite in places")
         vocals = self._heard(clip.sounds["vocals"])
-        clip.row.update(
+        clip.row.figures.update(
             vocals_peak_rms_db=self._peak_rms_db(vocals),
             instrumental_peak_rms_db=self._peak_rms_db(clip.heard - vocals),
         )
         self._check_separation(clip, vocals)
-        reason = row_drop_reason(clip.row, self._encode_filter)
+        reason = row_drop_reason(clip.row.figures, self._encode_filter)
         if reason is not None:
-            clip.row.update(status=ClipStatus.DROPPED, reason=reason)
+            clip.row.status, clip.row.reason = ClipStatus.DROPPED, reason
 
     def _check_separation(self, clip: _Clip, vocals: FloatArray) -> None:
         with self.watch("figures"):
@@ -207,7 +205,7 @@ class TrackRows:
                 sample_rate_hz=self._recipe.mix_rate_hz,
                 offset_power=float(np.square(clip.mix - clip.heard).mean()),
             )
-        clip.row.update({f"vocals_{name}": value for name, value in vars(found).items()})
+        clip.row.figures.update({f"vocals_{name}": value for name, value in vars(found).items()})
         check_separation(found, self._recipe.separation)
 
     def _heard(self, audio: FloatArray) -> FloatArray:
@@ -240,11 +238,11 @@ class TrackRows:
         for position, clip in enumerate(clips):
             for number, source in enumerate(sources):
                 at = position * len(sources) + number
-                clip.row[f"{source}_acoustic"] = acoustic_codes[at]
-                clip.row[f"{source}_semantic"] = semantic_codes[at]
+                clip.row.codes[f"{source}_acoustic"] = acoustic_codes[at]
+                clip.row.codes[f"{source}_semantic"] = semantic_codes[at]
                 if self._recipe.store_audio:
                     rate = acoustic.geometry.sample_rate_hz
-                    clip.row[f"{source}_audio"] = flac_bytes(audio[at], sample_rate_hz=rate)
+                    clip.row.flac[f"{source}_audio"] = flac_bytes(audio[at], sample_rate_hz=rate)
 
     def _sounds_at(self, clips: list[_Clip], rate_hz: int) -> FloatArray:
         """Returns each clip's sounds, resampled: float32 [clips * sources, samples]."""
@@ -262,7 +260,7 @@ class TrackRows:
                         sample_rate_hz=rate_hz,
                         sigma=self._recipe.noise_sigma,
                         seed=self._recipe.noise_seed,
-                        clip_id=clip.row["clip_id"],
+                        clip_id=clip.row.clip_id,
                     )
             sounds += [resampled[source] for source in self._recipe.sources]
         return np.stack(sounds)

@@ -19,7 +19,8 @@ from singsong.dataset.tables import write_failures, write_tracks
 from singsong.schemas.elements import TrackSummary
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 from singsong.schemas.names import PARTS_FOLDER, clip_id, part_path, shard_of
-from singsong.schemas.outcomes import ClipStatus, TrackStatus
+from singsong.schemas.outcomes import TrackStatus
+from singsong.schemas.part_row import PartRow
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, recipe_json
 from singsong.schemas.records import Geometry, RecordField, record_fields
 
@@ -128,7 +129,7 @@ def _write_track(
 
 def _rows(
     track_id: str, count: int, fields: tuple[RecordField, ...], *, seed: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[PartRow]:
     random = np.random.default_rng(seed)
     for index in range(count):
         levels = {field.name: -20.0 for field in fields if field.kind == "float32"}
@@ -137,14 +138,14 @@ def _rows(
             for field in fields
             if field.kind == "codes"
         }
-        yield {
-            "clip_id": clip_id(track_id, index),
-            "track_id": track_id,
-            "clip_index": index,
-            "status": ClipStatus.ENCODED,
-            **levels,
-            **codes,
-        }
+        yield PartRow(
+            clip_id=clip_id(track_id, index),
+            track_id=track_id,
+            clip_index=index,
+            start_s=levels.pop("start_s"),
+            figures=levels,
+            codes=codes,
+        )
 
 
 def read_records(folder: Path) -> pa.Table:

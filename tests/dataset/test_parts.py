@@ -20,8 +20,10 @@ from singsong.dataset.parts import (
     row_drop_reason,
 )
 from singsong.schemas.outcomes import ClipStatus
+from singsong.schemas.part_row import PartRow
 from singsong.schemas.recipe import LoudnessFilter
 from singsong.schemas.records import record_fields
+from tests.support.part_rows import part_row
 
 FIELDS = record_fields(ONE_SECOND, SMALL)
 
@@ -35,24 +37,27 @@ CODES = [field for field in FIELDS if field.kind == "codes"]
 QUIET, LOUD = -40.0, 0.0
 
 
-def row(index: int, status: str = ClipStatus.ENCODED, **values: Any) -> dict[str, Any]:
+def row(index: int, status: ClipStatus = ClipStatus.ENCODED, **values: Any) -> PartRow:
     """Returns a row that the paper's filter keeps; each has codes of its own."""
     levels = {"vocals_peak_rms_db": -20.0, "instrumental_peak_rms_db": -18.0}
     codes = {
         field.name: np.full(field.shape, (index + number) % field.codebook_size, np.uint16)
         for number, field in enumerate(CODES)
     }
-    known = {"clip_id": f"ab-{index:06d}", "clip_index": index, "status": status}
-    return {**known, **levels, **(codes if status == ClipStatus.ENCODED else {}), **values}
+    known = {"clip_id": f"ab-{index:06d}", "track_id": "ab", "clip_index": index}
+    known |= {"start_s": float(index), "status": status}
+    return part_row(
+        {**known, **levels, **(codes if status == ClipStatus.ENCODED else {}), **values}
+    )
 
 
-def part(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
+def part(folder: Path, rows: Sequence[PartRow]) -> str:
     url = str(folder / "part.parquet")
     write_part(url, rows, fields=FIELDS, facts=lambda: facts_of(len(rows)))
     return url
 
 
-def decided(folder: Path, *rows: dict[str, Any], separated: bool = True) -> PartDecisions:
+def decided(folder: Path, *rows: PartRow, separated: bool = True) -> PartDecisions:
     url = part(folder, rows)
     return decide(url, dataset_filter=LoudnessFilter(), separated=separated)
 
@@ -123,11 +128,11 @@ def test_the_decision_is_taken_on_the_stored_value(tmp_path: Path) -> None:
     """-25.000000003 dB is stored as -25 dB: kept, and so it must get codes."""
     level = -25.000000003
     fresh = row(0, instrumental_peak_rms_db=level, vocals_peak_rms_db=QUIET)
-    assert row_drop_reason(fresh, LoudnessFilter()) is None
+    assert row_drop_reason(fresh.figures, LoudnessFilter()) is None
     assert decided(tmp_path, fresh).kept == (0,)
     just_below = float(np.nextafter(np.float32(-25), np.float32(-26)))
     fresh = row(0, instrumental_peak_rms_db=just_below, vocals_peak_rms_db=QUIET)
-    assert row_drop_reason(fresh, LoudnessFilter()) == "instrumental_too_quiet"
+    assert row_drop_reason(fresh.figures, LoudnessFilter()) == "instrumental_too_quiet"
     assert decided(tmp_path, fresh).kept == ()
 
 
@@ -155,6 +160,22 @@ def test_a_part_without_a_row_for_each_clip_is_broken(tmp_path: Path, rows: list
         decide(url, dataset_filter=LoudnessFilter(), separated=True)
 
 
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (row(1, "odd"), "'odd' is not a valid ClipStatus"),
+        (row(1, ClipStatus.FAILED, reason="odd"), "'odd' is not a valid FailureReason"),
+        (row(1, vocals_peak_rms_db=None), "clip 1 is encoded and lacks a level"),
+        (row(1, ClipStatus.DROPPED, instrumental_peak_rms_db=None), "clip 1 is dropped and lacks"),
+    ],
+)
+def test_a_part_with_a_row_that_means_nothing_is_broken(
+    tmp_path: Path, odd: PartRow, message: str
+) -> None:
+    with pytest.raises(BrokenPartError, match=rf"part\.parquet is damaged: {message}"):
+        decided(tmp_path, row(0), odd)
+
+
 @pytest.mark.parametrize("positions", [(0,), (63, 64), (5, 70, 129), tuple(range(130))])
 def test_a_part_is_extended_where_codes_are_missing(
     tmp_path: Path, positions: tuple[int, ...]
@@ -173,7 +194,7 @@ def test_a_part_is_extended_where_codes_are_missing(
     assert found.facts.made_with == ("that", "this")
     (tables,) = [list(read_rows(url, range(130), ["clip_id", "vocals_acoustic"]))]
     got = [value for table in tables for value in table["vocals_acoustic"].to_pylist()]
-    assert got == [row(at)["vocals_acoustic"].reshape(-1).tolist() for at in range(130)]
+    assert got == [row(at).codes["vocals_acoustic"].reshape(-1).tolist() for at in range(130)]
 
 
 def test_a_part_is_not_extended_by_other_audio(tmp_path: Path) -> None:
@@ -201,7 +222,7 @@ def test_kept_rows_are_read_from_whichever_row_group_they_lie_in(
     assert [table.column_names for table in tables] == [columns] * len(tables)
     assert [index for table in tables for index in table["clip_index"].to_pylist()] == list(kept)
     codes = [value for table in tables for value in table["vocals_acoustic"].to_pylist()]
-    assert codes == [rows[index]["vocals_acoustic"].reshape(-1).tolist() for index in kept]
+    assert codes == [rows[index].codes["vocals_acoustic"].reshape(-1).tolist() for index in kept]
     assert all(table.num_rows for table in tables)
 
 
@@ -224,4 +245,5 @@ def test_codes_lie_row_by_row_and_a_clip_without_any_has_null() -> None:
     assert table["vocals_semantic"].null_count == 2
     nothing = rows_to_table([row(0, ClipStatus.FAILED)], FIELDS)
     assert nothing["vocals_acoustic"].to_pylist() == [None]
-    assert nothing["reason"].to_pylist() == [None]
+    assert nothing["mix_peak_rms_db"].to_pylist() == [None]
+    assert nothing["reason"].to_pylist() == [""]

@@ -15,8 +15,9 @@ from singsong.dataset.manifest import ShardEntry
 from singsong.dataset.part_files import TrackFacts, rows_to_table, write_part
 from singsong.dataset.shard_writer import ShardSource, write_shard
 from singsong.dataset.tfrecord import decode_example, read_records
-from singsong.schemas.outcomes import ClipStatus
+from singsong.schemas.outcomes import ClipStatus, FailureReason
 from singsong.schemas.records import record_fields, shard_fields
+from tests.support.part_rows import part_row
 from tests.support.small_dataset import MODELS, RECIPE
 
 FIELDS = record_fields(RECIPE.encode, MODELS.geometry)
@@ -48,9 +49,10 @@ def write_parts(folder: Path, clips: int, *, failed: Sequence[int] = ()) -> None
         facts = TrackFacts(
             track_id=track, audio_sha256="", samples=clips, rate_hz=1, clip_samples=1
         )
-        rows = [row(track, index) for index in range(clips)]
+        rows = [part_row(row(track, index)) for index in range(clips)]
         for index in failed:
-            rows[index].update(status=ClipStatus.FAILED, reason="non_finite")
+            rows[index].status = ClipStatus.FAILED
+            rows[index].reason = FailureReason.NON_FINITE
         url = str(folder / f"{track[0]}.parquet")
         write_part(url, rows, fields=FIELDS, facts=lambda facts=facts: facts)
 
@@ -145,7 +147,7 @@ def test_a_track_that_comes_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_part_that_fails_half_way_is_not_written(tmp_path: Path) -> None:
     def rows():
-        yield row(TRACKS[0], 0)
+        yield part_row(row(TRACKS[0], 0))
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="gone"):
@@ -157,12 +159,12 @@ def test_codes_of_another_shape_are_refused() -> None:
     wrong = row(TRACKS[0], 0)
     wrong["vocals_acoustic"] = wrong["vocals_acoustic"].T
     with pytest.raises(ValueError, match=r"vocals_acoustic must be \(20, 2\), found \(2, 20\)"):
-        rows_to_table([wrong], FIELDS)
+        rows_to_table([part_row(wrong)], FIELDS)
 
 
 def test_a_row_without_codes_keeps_the_codes_of_the_others_in_place() -> None:
     rows = [row(TRACKS[0], index) for index in range(3)]
     del rows[1]["vocals_semantic"]
-    table: pa.Table = rows_to_table(rows, FIELDS)
+    table: pa.Table = rows_to_table([part_row(values) for values in rows], FIELDS)
     want = [rows[0]["vocals_semantic"].tolist(), None, rows[2]["vocals_semantic"].tolist()]
     assert table["vocals_semantic"].to_pylist() == want

@@ -9,6 +9,8 @@ from singsong.runners.errors import JobFailedError
 from singsong.runners.job import Job
 from singsong.runners.local import LocalOptions
 from singsong.runners.progress_bar import ProgressBar, describe, seconds_left
+from singsong.schemas.outcomes import ClipStatus
+from singsong.schemas.part_row import PartRow
 from singsong.transforms.progress import Progress, ProgressLog, ProgressReader, StoppedError
 
 
@@ -83,9 +85,13 @@ def test_in_memory_is_one_worker() -> None:
     assert LocalOptions().worker_count >= 1
 
 
+def clip_row(status: ClipStatus) -> PartRow:
+    return PartRow(clip_id="a-0", track_id="a", clip_index=0, start_s=0.0, status=status)
+
+
 def test_progress_is_read_as_it_is_told(tmp_path: Path) -> None:
     log, reader = ProgressLog(str(tmp_path)), ProgressReader(tmp_path)
-    rows = [{"status": "encoded"}, {"status": "dropped"}]
+    rows = [clip_row(ClipStatus.ENCODED), clip_row(ClipStatus.DROPPED)]
     assert list(log.clips(rows, clip_seconds=10.0)) == rows
     log.track("encoded", 100)
     progress = reader.read()
@@ -104,7 +110,7 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_wish_to_stop_is_heard_at_the_next_clip(tmp_path: Path) -> None:
-    rows = ProgressLog(str(tmp_path)).clips([{"status": "encoded"}] * 2, clip_seconds=1.0)
+    rows = ProgressLog(str(tmp_path)).clips([clip_row(ClipStatus.ENCODED)] * 2, clip_seconds=1.0)
     next(rows)
     (tmp_path / "stop").touch()
     with pytest.raises(StoppedError):
@@ -115,7 +121,7 @@ def test_without_a_folder_nothing_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     log = ProgressLog(None)
     log.track("encoded", 1)
-    assert len(list(log.clips([{"status": "encoded"}], clip_seconds=1.0))) == 1
+    assert len(list(log.clips([clip_row(ClipStatus.ENCODED)], clip_seconds=1.0))) == 1
     assert not list(tmp_path.iterdir())
 
 

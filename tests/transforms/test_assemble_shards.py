@@ -11,7 +11,8 @@ from singsong.dataset.part_files import TrackFacts, write_part
 from singsong.dataset.parts import BrokenPartError, MissingCodesError
 from singsong.schemas.elements import DeadLetter, PartRef, Track, TrackSummary
 from singsong.schemas.names import shard_of, split_of
-from singsong.schemas.outcomes import ClipStatus
+from singsong.schemas.outcomes import ClipStatus, FailureReason
+from singsong.schemas.part_row import PartRow
 from singsong.schemas.recipe import DatasetRecipe, LoudnessFilter
 from singsong.schemas.records import record_fields
 from singsong.transforms.assemble_shards import (
@@ -36,19 +37,22 @@ LEVELS = [  # vocals and instrumental in dB, and what the paper's filter makes o
 AUDIO = hashlib.sha256(b"some audio").hexdigest()
 
 
-def write_rows(folder: Path, statuses: dict[int, str] | None = None) -> None:
+def write_rows(folder: Path, statuses: dict[int, ClipStatus] | None = None) -> None:
     rows = []
     for index, (vocals_db, instrumental_db, _) in enumerate(LEVELS):
         status = (statuses or {}).get(index, ClipStatus.ENCODED)
-        row = {
-            "clip_id": f"{TRACK.track_id[:32]}-{index:06d}",
-            "clip_index": index,
-            "status": status,
-            "reason": "non_finite" if status == ClipStatus.FAILED else "",
-            "message": f"clip {index}" if status == ClipStatus.FAILED else "",
-        }
-        if status != ClipStatus.FAILED:
-            row |= {"vocals_peak_rms_db": vocals_db, "instrumental_peak_rms_db": instrumental_db}
+        row = PartRow(
+            clip_id=f"{TRACK.track_id[:32]}-{index:06d}",
+            track_id=TRACK.track_id,
+            clip_index=index,
+            start_s=float(index),
+            status=status,
+        )
+        if status is ClipStatus.FAILED:
+            row.reason, row.message = FailureReason.NON_FINITE, f"clip {index}"
+        else:
+            row.figures["vocals_peak_rms_db"] = vocals_db
+            row.figures["instrumental_peak_rms_db"] = instrumental_db
         rows.append(row)
     facts = TrackFacts(
         track_id=TRACK.track_id, audio_sha256=AUDIO, samples=65, rate_hz=10, clip_samples=10

@@ -15,6 +15,7 @@ from singsong.schemas.errors import EmptyFileError
 from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter
 from singsong.transforms.stopwatch import Stopwatch
 from singsong.transforms.track_rows import TrackRows
+from tests.support.part_rows import columns_of
 from tests.support.stems import (
     ACOUSTIC_RATE,
     RATE,
@@ -64,7 +65,7 @@ def encode(
 ) -> list[dict]:
     models = models or telling_models(clips, separated=recipe.separator is not None)
     job = track_rows(models, recipe, track_id, encode_filter)
-    return [dict(row) for row in job.rows(blocks(clips))]
+    return [columns_of(row) for row in job.rows(blocks(clips))]
 
 
 def clip_name(index: int, track_id: str = TRACK_ID) -> str:
