@@ -100,7 +100,8 @@ def decide(url: str, *, dataset_filter: LoudnessFilter, separated: bool) -> Part
         separated: Whether the part has vocals and instrumental to decide on.
 
     Raises:
-        BrokenPartError: The file is not a part, is damaged, or lacks a row for a clip.
+        BrokenPartError: The file is not a part, is damaged, lacks a row for a clip, or has a
+            row with an unknown status or reason, or without a level.
         OSError: The part cannot be read.
     """
     loudness = _LOUDNESS_COLUMNS if separated else ()

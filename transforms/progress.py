@@ -85,7 +85,7 @@ class ProgressLog:
     def _stop_file(self) -> str:
         return os.path.join(self.folder or "", STOP_NAME)
 
-    def _report(self, event: Mapping[str, Any]) -> None:
+    def _report(self, event: Mapping[str, str | float]) -> None:
         if self.folder is None:
             return
         self.check_stopped()
