@@ -10,6 +10,7 @@ from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 import singsong.pipelines.prepare
 from singsong.runners.local import LocalOptions
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
+from singsong.schemas.separation import NO_SEPARATION_LIMITS
 from tests.support.fakes import fake_models, write_tones
 
 
@@ -18,7 +19,7 @@ def config(music: Path, output: Path) -> singsong.pipelines.prepare.PrepareConfi
         inputs=(str(music),),
         output=str(output),
         parts=str(output / "parts"),
-        recipe=DatasetRecipe(encode=EncodeRecipe(clip_seconds=1)),
+        recipe=DatasetRecipe(encode=EncodeRecipe(clip_seconds=1, separation=NO_SEPARATION_LIMITS)),
         runner=LocalOptions(mode="in_memory"),
     )
 

@@ -34,7 +34,7 @@ from tests.support.fakes import write_tones
 pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.usefixtures("spark_jar")]
 
 TRACKS = 12
-FLAGS = ("--clip-seconds", "2", "--no-filter")
+FLAGS = ("--clip-seconds", "2", "--no-filter", "--no-separation-check")
 LOCAL = (*FLAGS, "--runner", "spark", "--spark-master", "local[2]", "--parallelism", "4")
 
 
