@@ -128,7 +128,7 @@ EXACT = {
         "dataset_digest": "92608e1d8921e421f2ae3888be6911e00ced6647b64d62300e90ca6e6d15e710",
         "shard_parquet": "db0ce501dd5d30e69229c0566a8bfafb475fa724b49966fbc91ff2dd72234591",
         "shard_tfrecord": "67467e13d438c51857737e81599578d5a016f3d3f6e8524125cdb0bef8259348",
-        "parts": "f33bbee95d805bee0f93384cdabe304bc0070a0acac60ab87e1659788240e269",
+        "parts": "49f7aee6a1e4606cfb7a151755bdc26174ba95936f7f0e8f0936ace38c1f2316",
         "trained_weights": "c968617222f381e023a289df95a956aaadf1387417ee23ffe891f407e0fd87aa",
         "optimizer": "3a4a18b1e7d1f7e7d32b675e42a9004b47c8da4238e9fe236f947e1e87d73cb0",
         "model_config": "3c7b05279a1711c25c7fa47bfc29d983ddab1fa7bdded553ccef520db81869d1",
