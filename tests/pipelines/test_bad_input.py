@@ -186,7 +186,13 @@ def test_retry_runs_only_what_failed(prepare, tmp_path, dataset, monkeypatch, ca
     assert cli.main(["retry", str(dataset), "--mode", "in_memory"]) == 0
     assert sorted(encoded) == ["nan.wav", "tone-000.wav"]
     after = counts(dataset)
-    assert after["tracks"] == {"listed": 5, "encoded": 4, "duplicate": 1, "failed": {}}
+    assert after["tracks"] == {
+        "listed": 5,
+        "encoded": 4,
+        "cut_short": 0,
+        "duplicate": 1,
+        "failed": {},
+    }
     assert after["clips"]["failed"] == {"non_finite": 1}
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
     monkeypatch.undo()
