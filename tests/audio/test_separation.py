@@ -113,6 +113,14 @@ def test_right_vocals_pass(name: str) -> None:
     assert found.above_mix_db < 0.5
 
 
+def test_what_the_mix_lacks_in_a_band_is_excess() -> None:
+    times = np.arange(2 * RATE) / RATE
+    in_both = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
+    in_vocals_alone = (0.1 * np.sin(2 * np.pi * 900 * times)).astype(np.float32)
+    found = measure_separation(in_both, in_both + in_vocals_alone, sample_rate_hz=RATE)
+    assert found.excess_fraction == pytest.approx(0.01 / (0.09 + 0.01), rel=0.2)
+
+
 @pytest.mark.parametrize("milliseconds", [20, 33, 100, 250, -20, -100, -250])
 @pytest.mark.parametrize("name", AUDIBLE)
 def test_late_and_early_vocals_fail(name: str, milliseconds: int) -> None:
