@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import replace as replaced
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from singsong import storage
@@ -118,7 +117,7 @@ def _manifest(
         recipe=recipe_json(config.recipe),
         weights=dict(config.weights),
         geometry=config.geometry.to_json(),
-        counts=replaced(count(tracks), skipped=skipped + config.skipped_before),
+        counts=replace(count(tracks), skipped=skipped + config.skipped_before),
         splits=count_splits(tracks, config.recipe),
         shards=tuple(sorted(shards, key=lambda shard: shard.path)),
         tables=(write_failures(config.dataset, letters), write_tracks(config.dataset, tracks)),

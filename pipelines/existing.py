@@ -76,7 +76,9 @@ def check_encoding(newest: Dataset, encode_digest: str) -> None:
 
 
 def check_none_missing(newest: Dataset, files: Iterable[SourceFile]) -> None:
-    """Checks, by name, that a run has the files of all tracks of the newest version.
+    """Checks, by name, that a run has a file of each track of the newest version.
+
+    Any of the files with the same bytes will do.
 
     Raises:
         ValueError: It lacks some.
@@ -85,10 +87,11 @@ def check_none_missing(newest: Dataset, files: Iterable[SourceFile]) -> None:
     from singsong.dataset.commit import dropped_tracks_message
 
     uris = {file.uri for file in files}
+    there = {track.track_id for track in newest.tracks if track.uri in uris}
     lost = [
         track.uri
         for track in newest.tracks
-        if track.status == TrackStatus.ENCODED and track.uri not in uris
+        if track.status == TrackStatus.ENCODED and track.track_id not in there
     ]
     if lost:
         raise ValueError(dropped_tracks_message(newest.url, lost))

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from singsong.audio import clips, decode, loudness, noise, resample
 from singsong.models import bundle
+from singsong.schemas.records import SCHEMA_VERSION
 
 ROWS_VERSION = 2
 """Version of what `TrackRows` does with a clip; raised whenever a stored value changes."""
@@ -18,6 +19,7 @@ ARITHMETIC = {
     "loudness": loudness.VERSION,
     "models": bundle.VERSION,
     "noise": noise.VERSION,
+    "records": SCHEMA_VERSION,
     "resample": resample.VERSION,
     "rows": ROWS_VERSION,
 }

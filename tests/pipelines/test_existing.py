@@ -1,5 +1,6 @@
 """What becomes of the tracks that the output already has."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,16 @@ def test_a_track_that_cannot_be_read_any_more_is_not_dropped(
     assert uris(dataset) == kept
     assert prepare(music, flags=("--replace", "--max-failure-rate", "1")) == 0
     assert uris(dataset) == [name for name in kept if name != lost.name]
+
+
+def test_one_of_two_copies_may_go(prepare, music: Path, dataset: Path) -> None:
+    first = sorted(music.iterdir())[0]
+    shutil.copyfile(first, music / "twin.wav")
+    assert prepare(music) == 0
+    digest = open_dataset(str(dataset)).manifest.dataset_digest
+    first.unlink()
+    assert prepare(music) == 0
+    assert open_dataset(str(dataset)).manifest.dataset_digest == digest
 
 
 def test_a_moved_library_is_the_same(prepare, music: Path, tmp_path: Path, dataset: Path) -> None:
