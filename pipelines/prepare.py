@@ -194,7 +194,8 @@ def build(
     made = {**listed, "parts": encoded["parts"], "dead_letters": letters}
     if keep is not None:
         table = keep.url_of(keep.manifest.table(TRACKS_TABLE))
-        made = {**made, **(made | "KeepKnownTracks" >> KeepKnownTracks(table))}
+        kept = made | "KeepKnownTracks" >> KeepKnownTracks(table, progress=progress)
+        made = {**made, **kept}
     return made | "AssembleShards" >> _assemble_shards(config, models, keep)
 
 

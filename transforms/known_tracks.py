@@ -11,6 +11,7 @@ from singsong.dataset.tables import read_tracks
 from singsong.schemas.elements import DeadLetter, PartRef, SourceFile, Track, TrackSummary
 from singsong.schemas.outcomes import TrackStatus
 from singsong.transforms.outputs import DEAD_LETTERS, DUPLICATES, FILES, LISTED, PARTS
+from singsong.transforms.progress import ProgressLog
 
 _KNOWN = "known"
 
@@ -55,9 +56,18 @@ def choose(
 
 
 class _Choose(beam.DoFn):
-    def process(self, element: tuple[str, Mapping[str, Iterable[object]]]) -> Iterator[object]:
-        for name, value in choose(element[1]):
+    def __init__(self, progress: str | None) -> None:
+        self._progress = progress
+
+    def process(self, element: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[object]:
+        outcomes = {name: list(values) for name, values in element[1].items()}
+        chosen = list(choose(outcomes))
+        for name, value in chosen:
             yield value if name == PARTS else beam.pvalue.TaggedOutput(name, value)
+        if not any(name == DEAD_LETTERS for name, _ in chosen):
+            for letter in outcomes[DEAD_LETTERS]:
+                line = f"{letter.to_line()}; the dataset keeps what it has of this file"
+                ProgressLog(self._progress).note(line)
 
 
 class KeepKnownTracks(beam.PTransform):
@@ -67,10 +77,14 @@ class KeepKnownTracks(beam.PTransform):
     the "files" of the run, too, and returns "listed", the number of all files.
     """
 
-    def __init__(self, table: str) -> None:
-        """Takes the path or URL of the table of tracks of that version."""
+    def __init__(self, table: str, *, progress: str | None = None) -> None:
+        """Takes the table of tracks of that version, and the folder for progress, if there is one.
+
+        A file that fails now, and is kept, is reported there.
+        """
         super().__init__()
         self._table = table
+        self._progress = progress
 
     def expand(self, made: Mapping[str, beam.PCollection]) -> dict[str, beam.PCollection]:
         """Returns the four outputs."""
@@ -90,7 +104,7 @@ class KeepKnownTracks(beam.PTransform):
             by_uri
             | "GroupByUri" >> beam.CoGroupByKey()
             | "Choose"
-            >> beam.ParDo(_Choose())
+            >> beam.ParDo(_Choose(self._progress))
             .with_output_types(PartRef, duplicates=TrackSummary, dead_letters=DeadLetter)
             .with_outputs(DUPLICATES, DEAD_LETTERS, main=PARTS)
         )

@@ -126,7 +126,7 @@ def test_parts_of_other_code_are_not_added_to(
 
 
 def test_retry_keeps_what_is_known_of_a_file_that_fails_again(
-    prepare, music: Path, tmp_path: Path, dataset: Path
+    prepare, music: Path, dataset: Path, capfd
 ) -> None:
     (music / "bad.wav").write_bytes(b"RIFF")
     broken = sorted(music.iterdir())[1]
@@ -136,6 +136,10 @@ def test_retry_keeps_what_is_known_of_a_file_that_fails_again(
     assert prepare(music, flags=("--max-failure-rate", "1")) == 0
     before = uris(dataset)
     broken.unlink()
+    capfd.readouterr()
     assert cli.main(["retry", str(dataset), "--mode", "in_memory", "--max-failure-rate", "1"]) == 0
     assert uris(dataset) == before
+    printed = capfd.readouterr().err
+    assert f"{broken.name}: the file cannot be read" in printed
+    assert "the dataset keeps what it has of this file" in printed
     assert cli.main(["dataset", "verify", str(dataset)]) == 0
