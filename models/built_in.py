@@ -81,7 +81,7 @@ _SSL_OPTIONS: dict[str, Parser] = {"codebook": str, "layer": int}
 
 ADAPTERS: dict[str, dict[str, Adapter]] = {
     "separator": {
-        "demucs": Adapter(make=_demucs, options={"overlap": float}),
+        "demucs": Adapter(make=_demucs, options={"overlap": float, "shifts": int}),
         "spleeter": Adapter(make=_spleeter),
     },
     "acoustic": {

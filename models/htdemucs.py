@@ -6,6 +6,7 @@ import json
 
 import torch
 from demucs.apply import apply_model
+from torch.nn import functional
 
 from singsong.models.batching import in_fixed_batches
 from singsong.models.demucs_checkpoints import load_bag
@@ -19,8 +20,8 @@ DEFAULT_SOURCE = "htdemucs"
 class DemucsSeparator:
     """Separates vocals with Demucs models (`Separator`).
 
-    The clip is cut into overlapping segments of the length used in training, without random shifts.
-    Of a bag, only models with a weight for the vocals run.
+    The clip is cut into overlapping segments of the length used in training. Of a bag, only models
+    with a weight for the vocals run.
 
     Attributes:
         sample_rate_hz: Rate of the audio it takes and gives.
@@ -29,6 +30,8 @@ class DemucsSeparator:
     Args:
         source: See `singsong.models.demucs_checkpoints.load_bag`; None uses `DEFAULT_SOURCE`.
         overlap: Fraction of a segment that the next one also covers.
+        shifts: How many shifts of the clip, by up to half a second, to average over; 0 separates it
+            once, unshifted. The shifts are evenly spaced, where Demucs draws them at random.
         device: Where it runs.
         dtype: What the network computes in; spectra and statistics are float32.
         batch_clips: The fixed batch size. On a CPU, more than one is slower.
@@ -46,15 +49,19 @@ class DemucsSeparator:
         source: str | None = None,
         *,
         overlap: float = 0.25,
+        shifts: int = 0,
         device: str = "cpu",
         dtype: str = "float32",
         batch_clips: int = 1,
     ) -> None:
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap must be in [0, 1), found {overlap}")
+        if shifts < 0:
+            raise ValueError(f"shifts must be at least 0, found {shifts}")
         self._device = checked_device(device)
         self._dtype = checked_dtype(dtype)
         self._overlap = overlap
+        self._shifts = shifts
         self._batch_clips = batch_clips
         bag = load_bag(source or DEFAULT_SOURCE)
         if "vocals" not in bag.sources:
@@ -100,6 +107,18 @@ class DemucsSeparator:
 
     def _separate(self, model: torch.nn.Module, channels: torch.Tensor) -> torch.Tensor:
         """Returns the vocals [clips, channels, samples] that one model finds."""
+        if not self._shifts:
+            return self._separate_once(model, channels)
+        longest, samples = self.sample_rate_hz // 2, channels.shape[2]
+        padded = functional.pad(channels, (longest, longest))
+        total = torch.zeros_like(channels, dtype=torch.float32)
+        for number in range(self._shifts):
+            start = longest * number // self._shifts
+            vocals = self._separate_once(model, padded[:, :, start : longest + samples])
+            total += vocals[:, :, longest - start :]
+        return total / self._shifts
+
+    def _separate_once(self, model: torch.nn.Module, channels: torch.Tensor) -> torch.Tensor:
         separated = apply_model(model, channels, shifts=0, split=True, overlap=self._overlap)
         vocals: torch.Tensor = separated[:, self._vocals].float()
         return vocals
@@ -113,6 +132,8 @@ class DemucsSeparator:
             "models": json.loads(json.dumps(made_by, default=str)),
             "overlap": self._overlap,
         }
+        if self._shifts:
+            settings["shifts"] = self._shifts
         tensors = {
             f"{index}.{name}": tensor
             for index, (model, _) in enumerate(self._models)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from demucs.apply import apply_model
+from demucs.demucs import Demucs
+from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 
 from singsong.models import demucs_checkpoints
@@ -18,6 +21,7 @@ from singsong.models.htdemucs import DemucsSeparator
 from singsong.models.weights import WeightsError
 from singsong.schemas.arrays import FloatArray
 from tests.support.small_checkpoints import (
+    DEMUCS_SOURCES,
     Malice,
     build_htdemucs,
     save_demucs_safetensors,
@@ -34,13 +38,17 @@ def halved(seed: int) -> HTDemucs:
     return model
 
 
-def vocals_by_demucs(model: HTDemucs, mix: FloatArray, overlap: float) -> FloatArray:
+def vocals_by_demucs(
+    model: torch.nn.Module, mix: FloatArray, overlap: float, shifts: int = 0
+) -> FloatArray:
     """What `demucs.api.Separator` computes for the mono clip given twice, averaged."""
     stereo = torch.tensor(mix).expand(2, -1)
     reference = stereo.mean(0)
     mean, std = reference.mean(), reference.std() + 1e-8
     with torch.no_grad():
-        separated = apply_model(model, ((stereo - mean) / std)[None], shifts=0, overlap=overlap)[0]
+        separated = apply_model(
+            model, ((stereo - mean) / std)[None], shifts=shifts, overlap=overlap
+        )[0]
     vocals: FloatArray = (separated * std + mean)[3].mean(0).numpy()
     return vocals
 
@@ -68,6 +76,30 @@ def test_vocals_are_those_of_demucs(folder: Path, file: str, seed: int) -> None:
         assert np.abs(ours).max() > 1e-3
 
 
+def test_shifts_are_those_of_demucs_but_evenly_spaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = str(folder / "aaaa.safetensors")
+    vocals = DemucsSeparator(source, shifts=3).separate_vocals(CLIPS[:1])[0]
+    offsets = iter([0, 7350, 14700])
+    monkeypatch.setattr("demucs.apply.random.randint", lambda _low, _high: next(offsets))
+    expected = vocals_by_demucs(halved(0), CLIPS[0], overlap=0.25, shifts=3)
+    np.testing.assert_allclose(vocals, expected, atol=1e-5)
+    unshifted = DemucsSeparator(source).separate_vocals(CLIPS[:1])[0]
+    assert np.abs(vocals - unshifted).max() > 1e-4
+
+
+@pytest.mark.parametrize(("klass", "depth"), [(HDemucs, 6), (Demucs, 4)])
+def test_the_older_models_are_those_of_demucs(klass: type[Any], depth: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = klass(DEMUCS_SOURCES, channels=8, depth=depth, segment=1).eval()
+    save_demucs_th(model, tmp_path / "old.th")
+    model.load_state_dict({name: x.half().float() for name, x in model.state_dict().items()})
+    vocals = DemucsSeparator(str(tmp_path)).separate_vocals(CLIPS[:1])[0]
+    expected = vocals_by_demucs(model, CLIPS[0], overlap=0.25)
+    np.testing.assert_allclose(vocals, expected, atol=1e-5)
+
+
 def test_a_bag_is_averaged_by_its_weights_for_vocals(folder: Path) -> None:
     vocals = DemucsSeparator(str(folder)).separate_vocals(CLIPS[:1])[0]
     first, second = (vocals_by_demucs(halved(seed), CLIPS[0], overlap=0.25) for seed in (0, 1))
@@ -92,6 +124,7 @@ def test_both_formats_have_one_digest(folder: Path, tmp_path: Path) -> None:
     assert DemucsSeparator(str(tmp_path)).weights_sha256 == digest
     assert DemucsSeparator(str(tmp_path), dtype="bfloat16").weights_sha256 == digest
     assert DemucsSeparator(str(tmp_path), overlap=0.1).weights_sha256 != digest
+    assert DemucsSeparator(str(tmp_path), shifts=1).weights_sha256 != digest
     assert DemucsSeparator(str(folder / "bbbb.th")).weights_sha256 != digest
 
 
@@ -102,10 +135,14 @@ def test_bfloat16_is_close_to_float32(folder: Path) -> None:
     assert np.square(exact - close).sum() < 1e-3 * np.square(exact).sum()
 
 
-@pytest.mark.parametrize("batch_clips", [1, 4])
-def test_it_is_a_conforming_separator(folder: Path, batch_clips: int) -> None:
+@pytest.mark.parametrize(("batch_clips", "shifts"), [(1, 0), (4, 0), (4, 1)])
+def test_it_is_a_conforming_separator(folder: Path, batch_clips: int, shifts: int) -> None:
     source = str(folder / "aaaa.safetensors")
-    check_separator(lambda: DemucsSeparator(source, batch_clips=batch_clips), samples=30_000)
+
+    def make() -> DemucsSeparator:
+        return DemucsSeparator(source, batch_clips=batch_clips, shifts=shifts)
+
+    check_separator(make, samples=30_000)
 
 
 def test_silence_comes_back_finite(folder: Path) -> None:
@@ -167,6 +204,8 @@ def test_wrong_sources_say_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         DemucsSeparator(str(tmp_path / "b.th"))
     with pytest.raises(ValueError, match=r"overlap must be in \[0, 1\), found 1.0"):
         DemucsSeparator(str(folder), overlap=1.0)
+    with pytest.raises(ValueError, match="shifts must be at least 0, found -1"):
+        DemucsSeparator(str(folder), shifts=-1)
 
 
 def test_quantised_models_are_refused(folder: Path, tmp_path: Path) -> None:

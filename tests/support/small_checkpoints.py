@@ -50,7 +50,7 @@ def build_htdemucs(seed: int = 0, *, sources: list[str] | None = None) -> HTDemu
     ).eval()
 
 
-def save_demucs_th(model: HTDemucs, path: Path) -> None:
+def save_demucs_th(model: torch.nn.Module, path: Path) -> None:
     """Writes a model as `demucs.states.serialize_model` does, without its training package."""
     args, kwargs = model._init_args_kwargs
     state = {name: tensor.half() for name, tensor in model.state_dict().items()}
