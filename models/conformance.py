@@ -10,9 +10,11 @@ For the tests of your own adapter, under pytest or not:
         check_codec(lambda: MyCodec(None, device="cpu", dtype="float32", batch_clips=batch_clips))
 
 Each check takes a function that makes the adapter, calls it twice and raises a `ConformanceError`
-at the first rule that is broken. The codes of a dataset are named by the hash of the weights and
-the content of the audio, so a model whose codes depend on anything else makes data that cannot be
-made again.
+at the first rule that is broken. Call `torch.set_num_threads(1)` first, as the workers of each job
+do: a sum that is split over threads may depend on the place of a clip in its batch.
+
+The codes of a dataset are named by the hash of the weights and the content of the audio, so a model
+whose codes depend on anything else makes data that cannot be made again.
 """
 
 from __future__ import annotations

@@ -98,6 +98,7 @@ def test_the_older_models_are_those_of_demucs(klass: type[Any], depth: int, tmp_
     vocals = DemucsSeparator(str(tmp_path)).separate_vocals(CLIPS[:1])[0]
     expected = vocals_by_demucs(model, CLIPS[0], overlap=0.25)
     np.testing.assert_allclose(vocals, expected, atol=1e-5)
+    assert np.abs(vocals).max() > 1e-3
 
 
 def test_a_bag_is_averaged_by_its_weights_for_vocals(folder: Path) -> None:

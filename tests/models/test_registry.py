@@ -112,7 +112,7 @@ def test_unknown_names_list_the_known_ones(load: Any, known: str) -> None:
 @pytest.mark.parametrize(
     ("load", "spec", "message"),
     [
-        (load_separator, "demucs,jobs=2", r"options of demucs are \['overlap', 'shifts'\]"),
+        (load_separator, "demucs,x=2", r"options of demucs are \['overlap', 'shifts'\], found 'x'"),
         (load_separator, "demucs,shifts=1.5", "shifts of demucs must be int, found '1.5'"),
         (load_separator, "demucs,overlap=much", "overlap of demucs must be float, found 'much'"),
         (load_separator, "demucs,overlap=nan", "overlap must be in"),
