@@ -54,7 +54,7 @@ def verify(args: argparse.Namespace) -> int:
     for problem in problems:
         print(printable(problem))
     if problems:
-        print(printable(f"{len(problems)} problems in {args.dataset}"))
+        print(printable(f"problems found in {args.dataset}: {len(problems)}"))
         return ExitCode.FAILED
     rows = sum(shard.rows for shard in dataset.shards)
     digest = dataset.manifest.dataset_digest

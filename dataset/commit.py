@@ -174,10 +174,11 @@ def check_none_dropped(dataset: str, tracks: Sequence[TrackSummary]) -> None:
 
 
 def dropped_tracks_message(dataset: str, lost: Sequence[str]) -> str:
-    """Returns what to say of tracks of the newest version that a run would drop."""
+    """Returns what to say of tracks of the newest version that a run does not have."""
     return (
-        f"{dataset} has {len(lost)} tracks that this run would drop, such as {min(lost)}: pass "
-        "--add to keep them and add the new ones, or --replace to make a version without them"
+        f"{dataset} has tracks that are not among the inputs ({len(lost)}, such as {min(lost)}): "
+        "pass --add to keep them and add the new ones, or --replace to make a version of these "
+        "inputs alone"
     )
 
 

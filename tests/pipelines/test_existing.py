@@ -38,7 +38,7 @@ def test_a_run_that_would_drop_tracks_is_refused_before_anything_is_done(
     monkeypatch.setattr(singsong.models.bundle, "load_models", None)
     assert prepare(new_song(tmp_path / "songs")) == 1
     error = capsys.readouterr().err
-    assert "has 3 tracks that this run would drop" in error
+    assert "has tracks that are not among the inputs (3, such as" in error
     assert "--add" in error
     assert "--replace" in error
     assert (dataset / "manifest.json").read_bytes() == before
@@ -85,7 +85,7 @@ def test_a_track_that_cannot_be_read_any_more_is_not_dropped(
     lost.write_bytes(b"")
     assert prepare(music) == 1
     printed = capsys.readouterr().out
-    assert "has 1 tracks that this run would drop" in printed
+    assert "has tracks that are not among the inputs (1, such as" in printed
     assert "empty: " in printed
     assert (dataset / "manifest.json").read_bytes() == before
     kept = uris(dataset)
