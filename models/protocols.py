@@ -10,7 +10,7 @@ this contract is checked by `singsong.models.conformance`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry, SemanticGeometry
@@ -29,6 +29,15 @@ class Separator(Protocol):
 
     def separate_vocals(self, mix: FloatArray) -> FloatArray:
         """Returns the vocals of each clip: float32 [clips, samples], the shape of the mix."""
+        ...
+
+
+@runtime_checkable
+class StereoSeparator(Separator, Protocol):
+    """A separator that was trained on stereo, and can have both channels of a mix."""
+
+    def separate_stereo(self, mix: FloatArray) -> FloatArray:
+        """Returns the vocals of each clip: float32 [clips, 2, samples], the shape of the mix."""
         ...
 
 

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 
 from singsong.schemas.errors import SingsongError
 
-_EXTRA_OF: Mapping[str, str] = {"google": "gcp", "gcsfs": "gcp", "s3fs": "s3"}
+_EXTRA_OF: Mapping[str, str] = {
+    "ai_edge_litert": "lyra",
+    "gcsfs": "gcp",
+    "google": "gcp",
+    "onnxruntime": "mdx",
+    "s3fs": "s3",
+}
 """Libraries that one extra alone brings, whatever the feature that wants them."""
 
 
