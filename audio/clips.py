@@ -40,7 +40,10 @@ class ClipCutter:
         self.total_samples = 0
 
     def cut(self, blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
-        """Yields clips, float32 [clip_samples], of consecutive blocks, float32 [samples]."""
+        """Yields clips, float32 [clip_samples], of consecutive blocks, float32 [samples].
+
+        Blocks that are [samples, channels] give clips that are [clip_samples, channels].
+        """
         held: list[FloatArray] = []
         held_samples = 0
         for block in blocks:

@@ -33,7 +33,7 @@ from singsong.audio.decode_bitstream import BitstreamCheck
 from singsong.audio.decode_limits import DecodeLimits
 from singsong.audio.decode_parts import read_parts
 from singsong.audio.decode_source import Part, ReadOptions
-from singsong.audio.downmix import mix_to_mono, mono_weights
+from singsong.audio.downmix import mix_to_mono, mono_weights, stereo_weights
 from singsong.audio.resample import resample, resample_blocks
 from singsong.schemas.errors import (
     EmptyFileError,
@@ -42,7 +42,14 @@ from singsong.schemas.errors import (
     UnreadableFileError,
 )
 
-__all__ = ["DEFAULT_LIMITS", "VERSION", "DecodeLimits", "read_channels", "stream_mono"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "VERSION",
+    "DecodeLimits",
+    "read_channels",
+    "stream_mono",
+    "stream_stereo",
+]
 
 # The version of this step's arithmetic, part of the name of every part; raised whenever decoded
 # samples change.
@@ -90,10 +97,24 @@ def stream_mono(
     ...     sum(len(block) for block in stream_mono(file.name, rate_hz=16000))
     16000
     """
-    if min(rate_hz, block_frames) <= 0:
-        found = f"{rate_hz} and {block_frames}"
-        raise ValueError(f"rate_hz and block_frames must be positive, found {found}")
-    return _stream(path, rate_hz, limits, block_frames, on_cut)
+    _check_sizes(rate_hz, block_frames)
+    return _mixed(_parts(path, limits, block_frames, on_cut), rate_hz, _mono)
+
+
+def stream_stereo(
+    path: str,
+    *,
+    rate_hz: int,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+    block_frames: int = 1 << 16,
+    on_cut: Callable[[], object] | None = None,
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Returns the stereo mix of a file, block by block: float32 [samples, 2]. As `stream_mono`.
+
+    Stereo stays as it is, mono is copied; more channels are mixed as in `stereo_weights`.
+    """
+    _check_sizes(rate_hz, block_frames)
+    return _mixed(_parts(path, limits, block_frames, on_cut), rate_hz, _stereo)
 
 
 def read_channels(
@@ -137,18 +158,22 @@ def _like(
     return np.repeat(audio.mean(axis=0, keepdims=True), len(first), axis=0)
 
 
-def _stream(
-    path: str,
+def _check_sizes(rate_hz: int, block_frames: int) -> None:
+    if min(rate_hz, block_frames) <= 0:
+        found = f"{rate_hz} and {block_frames}"
+        raise ValueError(f"rate_hz and block_frames must be positive, found {found}")
+
+
+def _mixed(
+    opening: contextlib.AbstractContextManager[Iterator[Part]],
     rate_hz: int,
-    limits: DecodeLimits,
-    block_frames: int,
-    on_cut: Callable[[], object] | None,
+    mix: Callable[[Part], Iterator[npt.NDArray[np.float32]]],
 ) -> Iterator[npt.NDArray[np.float32]]:
     any_samples = False
-    with _parts(path, limits, block_frames, on_cut) as parts:
+    with opening as parts:
         for from_hz, alike in itertools.groupby(parts, key=lambda part: part.rate_hz):
-            mono = (block for part in alike for block in _mono(part))
-            for block in resample_blocks(mono, from_hz=from_hz, to_hz=rate_hz):
+            mixed = (block for part in alike for block in mix(part))
+            for block in resample_blocks(mixed, from_hz=from_hz, to_hz=rate_hz):
                 any_samples = True
                 yield block
     if not any_samples:
@@ -160,6 +185,12 @@ def _mono(part: Part) -> Iterator[npt.NDArray[np.float32]]:
     for frames in part.blocks:
         weights = weights or mono_weights(frames.shape[1], part.channel_mask)
         yield mix_to_mono(frames, weights)
+
+
+def _stereo(part: Part) -> Iterator[npt.NDArray[np.float32]]:
+    for frames in part.blocks:
+        sides = stereo_weights(frames.shape[1], part.channel_mask)
+        yield np.stack([mix_to_mono(frames, weights) for weights in sides], axis=1)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The mono mix of a recording with any number of channels."""
+"""The mono and the stereo mix of a recording with any number of channels."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _WEIGHTS = {
     LOW_FREQUENCY_2: 0.0,
 }
 _OTHER_SIDE = _MINUS_3_DB / 2
+_LEFT = sum(1 << shift for shift in (0, 4, 6, 9, 12, 15, 29, 31, 33, 36, 39))
+_RIGHT = sum(1 << shift for shift in (1, 5, 7, 10, 14, 17, 30, 32, 34, 37, 40))
 
 
 def mono_weights(channels: int, channel_mask: int) -> tuple[float, ...]:
@@ -44,10 +46,47 @@ def mono_weights(channels: int, channel_mask: int) -> tuple[float, ...]:
     >>> mono_weights(5, 0)
     (0.2, 0.2, 0.2, 0.2, 0.2)
     """
-    bits = [1 << shift for shift in range(64) if channel_mask >> shift & 1]
-    if channels <= 2 or len(bits) != channels:
+    bits = _positions(channels, channel_mask)
+    if bits is None:
         return (1 / channels,) * channels
     return tuple(_WEIGHTS.get(bit, _OTHER_SIDE) for bit in bits)
+
+
+def stereo_weights(channels: int, channel_mask: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the weight of each channel in the left and in the right of the stereo mix.
+
+    The mean of both sides is the mono mix: a channel in the middle has its weight there on both
+    sides, one at a side twice its weight on that side. Two channels are left and right; mono, and
+    more channels without a known position, give two equal sides.
+
+    Args:
+        channels: As in `mono_weights`.
+        channel_mask: As in `mono_weights`.
+
+    >>> stereo_weights(2, 0)
+    ((1.0, 0.0), (0.0, 1.0))
+    >>> [round(weight, 4) for weight in stereo_weights(6, 0x3F)[0]]
+    [1.0, 0.0, 0.7071, 0.0, 0.7071, 0.0]
+    """
+    if channels == 2:
+        return (1.0, 0.0), (0.0, 1.0)
+    mono = mono_weights(channels, channel_mask)
+    bits = _positions(channels, channel_mask)
+    if bits is None:
+        return mono, mono
+    weighted = tuple(zip(bits, mono, strict=True))
+    left = tuple(_on_side(bit, weight, _LEFT, _RIGHT) for bit, weight in weighted)
+    return left, tuple(_on_side(bit, weight, _RIGHT, _LEFT) for bit, weight in weighted)
+
+
+def _on_side(bit: int, weight: float, side: int, other: int) -> float:
+    return 2 * weight if bit & side else 0.0 if bit & other else weight
+
+
+def _positions(channels: int, channel_mask: int) -> list[int] | None:
+    """Returns the bit of each channel; None if there are two or fewer, or they are unknown."""
+    bits = [1 << shift for shift in range(64) if channel_mask >> shift & 1]
+    return None if channels <= 2 or len(bits) != channels else bits
 
 
 def mix_to_mono(
@@ -65,8 +104,8 @@ def mix_to_mono(
     >>> mix_to_mono(np.array([[0.5, 0.25], [1.0, -1.0]], np.float32), (0.5, 0.5)).tolist()
     [0.375, 0.0]
     """
-    if weights == (1.0,):
-        return frames[:, 0].copy()
+    if sorted(weights) == [0.0] * (len(weights) - 1) + [1.0]:
+        return frames[:, weights.index(1.0)].copy()
     with np.errstate(invalid="ignore", over="ignore"):
         if len(set(weights)) == 1:  # one division at the end rounds less
             total = frames[:, 0].astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -82,13 +83,13 @@ def resample_blocks(
     infinite sample makes only the FFT block that contains it NaN.
 
     Args:
-        blocks: Consecutive float32 [samples].
+        blocks: Consecutive float32 [samples] or [samples, channels].
         from_hz: Sample rate of the input.
         to_hz: Sample rate of the output.
 
     Yields:
-        Consecutive non-empty float32 [samples], `resampled_samples` in total. If the rates are
-        equal, the blocks themselves.
+        Consecutive non-empty float32 like the blocks, `resampled_samples` in total. If the rates
+        are equal, the blocks themselves.
 
     Raises:
         ValueError: A rate is not positive.
@@ -107,17 +108,22 @@ def resample_blocks(
 def _convert_blocks(
     blocks: Iterable[npt.NDArray[np.float32]], *, from_hz: int, to_hz: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=QUALITY)
+    rest = iter(blocks)
+    first = next(rest, None)
+    if first is None:
+        return
+    inner = first.shape[1:]
+    stream = soxr.ResampleStream(from_hz, to_hz, *(inner or (1,)), dtype="float32", quality=QUALITY)
     taken = given = 0
-    for block in blocks:
-        taken += block.size
+    for block in itertools.chain([first], rest):
+        taken += len(block)
         converted = stream.resample_chunk(block)
-        given += converted.size
+        given += len(converted)
         if converted.size:
             yield converted
-    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    held = stream.resample_chunk(np.zeros((0, *inner), np.float32), last=True)
     missing = resampled_samples(taken, from_hz=from_hz, to_hz=to_hz) - given
-    tail = np.zeros(max(missing, 0), np.float32)
-    tail[: rest.size] = rest[: tail.size]
+    tail = np.zeros((max(missing, 0), *inner), np.float32)
+    tail[: len(held)] = held[: len(tail)]
     if tail.size:
         yield tail

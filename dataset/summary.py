@@ -21,6 +21,7 @@ _STEPS = {
     "us_noise": "noise",
     "us_fingerprint": "fingerprint",
     "us_identify": "check content",
+    "us_determinism": "check determinism",
 }
 
 

@@ -7,9 +7,15 @@ from typing import TypedDict
 
 from singsong.models.devices import set_numerics
 from singsong.models.loaded import load_once
-from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
+from singsong.models.protocols import (
+    AcousticCodec,
+    SemanticEncoder,
+    Separator,
+    StereoSeparator,
+)
 from singsong.models.registry import load_acoustic, load_semantic, load_separator
 from singsong.models.separator_check import check_on_known_song
+from singsong.schemas.arrays import FloatArray
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.schemas.records import Geometry
 
@@ -35,6 +41,22 @@ class Models:
     def geometry(self) -> Geometry:
         """The shapes of the codes."""
         return Geometry(acoustic=self.acoustic.geometry, semantic=self.semantic.geometry)
+
+    def separate(self, mixes: FloatArray) -> FloatArray:
+        """Returns the mono vocals of each mix.
+
+        Args:
+            mixes: float32 [clips, samples], or [clips, 2, samples] for a separator in stereo.
+
+        Returns:
+            float32 [clips, samples].
+        """
+        assert self.separator is not None
+        if mixes.ndim == 2:
+            return self.separator.separate_vocals(mixes)
+        assert isinstance(self.separator, StereoSeparator)
+        vocals: FloatArray = self.separator.separate_stereo(mixes).mean(axis=1)
+        return vocals
 
     @property
     def weights(self) -> dict[str, str]:
@@ -62,8 +84,9 @@ def load_models(recipe: EncodeRecipe) -> Models:
 
     Raises:
         ValueError: A model is unknown, its weights are missing or unsafe, the machine lacks the
-            device, the separator's sample rate is not that of the recipe's clips, or it does not
-            do what a separator does (`singsong.models.separator_check`).
+            device, the separator's sample rate is not that of the recipe's clips, it takes no
+            stereo where the recipe wants it, or it does not do what a separator does
+            (`singsong.models.separator_check`).
     """
     set_numerics()
     where = _Where(device=recipe.device, dtype=recipe.dtype, batch_clips=recipe.batch_clips)
@@ -72,6 +95,11 @@ def load_models(recipe: EncodeRecipe) -> Models:
         raise ValueError(
             f"mix_rate_hz must be the separator's {separator.sample_rate_hz} Hz, "
             f"found {recipe.mix_rate_hz}"
+        )
+    if recipe.stereo and not isinstance(separator, StereoSeparator):
+        raise ValueError(
+            f"the separator {recipe.separator} takes mono alone: leave --stereo out, or choose "
+            "another with --separator"
         )
     if separator is not None:
         _check_once(separator, recipe, **where)
@@ -83,6 +111,9 @@ def load_models(recipe: EncodeRecipe) -> Models:
 
 
 def _check_once(separator: Separator, recipe: EncodeRecipe, **where: object) -> None:
-    key = ("separator check", recipe.separator, recipe.separation, *where.values())
-    name = str(recipe.separator)
-    load_once(key, lambda: check_on_known_song(separator, recipe.separation, name=name))
+    name, stereo = str(recipe.separator), recipe.stereo
+    key = ("separator check", recipe.separator, recipe.separation, stereo, *where.values())
+    load_once(
+        key,
+        lambda: check_on_known_song(separator, recipe.separation, name=name, stereo=stereo),
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singsong.audio.separation import check_separation, measure_separation
-from singsong.models.protocols import Separator
+from singsong.models.protocols import Separator, StereoSeparator
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.errors import BadSeparationError
 from singsong.schemas.separation import SeparationLimits
@@ -22,7 +22,9 @@ class SeparatorCheckError(ValueError):
     """A separator does not do what every separator does; the message names both."""
 
 
-def check_on_known_song(separator: Separator, limits: SeparationLimits, *, name: str) -> None:
+def check_on_known_song(
+    separator: Separator, limits: SeparationLimits, *, name: str, stereo: bool = False
+) -> None:
     """Checks shape, type, values, lag, sign and level of the vocals of a composed song.
 
     It costs one batch of two seconds and is the same in every process. A separator that takes the
@@ -32,18 +34,27 @@ def check_on_known_song(separator: Separator, limits: SeparationLimits, *, name:
         separator: The separator.
         limits: Those that clips are checked with.
         name: What the user calls the separator.
+        stereo: Whether it gets two channels, which are equal here.
 
     Raises:
         SeparatorCheckError: A check fails.
     """
     rate_hz = separator.sample_rate_hz
-    mix = known_song(rate_hz)
-    given = mix[None].copy()
-    vocals = separator.separate_vocals(given)
+    song = known_song(rate_hz)
+    if stereo:
+        assert isinstance(separator, StereoSeparator)
+        mix = np.stack([song, song])[None]
+        given = mix.copy()
+        vocals = separator.separate_stereo(given)
+    else:
+        mix = song[None]
+        given = mix.copy()
+        vocals = separator.separate_vocals(given)
     problem = _problem(vocals, given, mix)
     if problem is None:
         try:
-            found = measure_separation(mix, vocals[0], sample_rate_hz=rate_hz)
+            mono = vocals[0].mean(axis=0) if stereo else vocals[0]
+            found = measure_separation(song, mono, sample_rate_hz=rate_hz)
             check_separation(found, limits)
         except BadSeparationError as error:
             problem = str(error)
@@ -64,7 +75,7 @@ def _problem(vocals: FloatArray, given: FloatArray, mix: FloatArray) -> str | No
         return f"its vocals must have the shape of the mix, {given.shape}, found {vocals.shape}"
     if not np.isfinite(vocals).all():
         return "its vocals are NaN or infinite in places"
-    if not np.array_equal(given[0], mix):
+    if not np.array_equal(given, mix):
         return "it changes the mix that it is given, so that vocals and instrumental do not sum"
     return None
 

@@ -76,6 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on if most of the first tracks fail or are dropped whole; else the job ends there",
     )
+    parser.add_argument(
+        "--check-determinism",
+        type=int,
+        default=PrepareConfig.check_determinism,
+        metavar="N",
+        help="ask each model twice about the first N clips of a track, and end if they differ",
+    )
     add_max_track_hours(parser)
     add_recipe_arguments(parser)
     add_runner_arguments(parser)
@@ -110,6 +117,7 @@ def config_from(args: argparse.Namespace) -> PrepareConfig:
         max_failure_rate=args.max_failure_rate,
         keep_going=args.keep_going,
         max_track_hours=args.max_track_hours,
+        check_determinism=args.check_determinism,
     )
 
 
@@ -216,6 +224,7 @@ def _encode_config(
         redo_failed_clips=config.retry,
         dataset_filter=config.recipe.dataset_filter,
         limits=config.limits,
+        check_determinism=config.check_determinism,
     )
 
 

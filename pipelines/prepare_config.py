@@ -31,6 +31,8 @@ class PrepareConfig:
             says so.
         keep_going: Whether the job goes on if most of its first tracks give nothing.
         max_track_hours: A file that decodes to more is refused.
+        check_determinism: How many clips of each track every model is asked about twice; the job
+            stops where a result is not the same.
         retry: Whether the inputs are files that failed: each name is that of one file, and a part
             with failed clips is made again.
 
@@ -48,6 +50,7 @@ class PrepareConfig:
     max_failure_rate: float = 0.1
     keep_going: bool = False
     max_track_hours: float = 24.0
+    check_determinism: int = 0
     retry: bool = False
 
     def __post_init__(self) -> None:
@@ -55,6 +58,10 @@ class PrepareConfig:
             raise ValueError("prepare needs at least one file or folder of music")
         if not 0 <= self.max_failure_rate <= 1:
             raise ValueError(f"max_failure_rate must be in [0, 1], found {self.max_failure_rate}")
+        if self.check_determinism < 0:
+            raise ValueError(
+                f"check_determinism must be at least 0, found {self.check_determinism}"
+            )
         _ = self.limits
 
     @property

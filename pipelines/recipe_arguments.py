@@ -48,6 +48,11 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
         "--profile", choices=sorted(PROFILES), default="lite", help="a set of models"
     )
     group.add_argument("--separator", metavar=spec, help="instead of the profile's; or 'none'")
+    group.add_argument(
+        "--stereo",
+        action="store_true",
+        help="give the separator both channels, and average the vocals; the paper separates mono",
+    )
     group.add_argument("--acoustic", metavar=spec, help="instead of the profile's")
     group.add_argument("--semantic", metavar=spec, help="instead of the profile's")
     add_device_argument(group)
@@ -181,6 +186,7 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
     encode = EncodeRecipe(
         clip_seconds=args.clip_seconds,
         separator=separator,
+        stereo=args.stereo,
         acoustic=ModelSpec.parse(models["acoustic"]),
         semantic=ModelSpec.parse(models["semantic"]),
         noise_sigma=args.noise_sigma,

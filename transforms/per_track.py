@@ -101,6 +101,9 @@ class _ForEachTrack(beam.DoFn, Generic[Models, Result_co]):
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
             self._report("failed", track, useless=error.reason)
             return
+        except StoppedError as error:
+            ProgressLog(self._step.config.progress).stop(str(error))
+            raise
         except Exception as error:
             add_file(error, track.uri)
             raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from singsong.audio.clips import ClipCutter
+from singsong.audio.downmix import mix_to_mono
 from singsong.audio.loudness import peak_rms_db, without_offset
 from singsong.audio.mix_facts import measure_mix
 from singsong.audio.noise import add_noise
@@ -31,6 +32,7 @@ from singsong.schemas.outcomes import ClipStatus
 from singsong.schemas.part_row import PartRow
 from singsong.schemas.recipe import NO_FILTER, EncodeRecipe, LoudnessFilter
 from singsong.transforms.arithmetic import made_with
+from singsong.transforms.model_calls import ModelCalls
 from singsong.transforms.stopwatch import Stopwatch
 
 _MAX_AMPLITUDE = 32.0
@@ -41,9 +43,18 @@ and the product of two small numbers is one."""
 
 @dataclass
 class _Clip:
-    """A clip during the recipe; `row` is what will be stored, `heard` the mix less its offset."""
+    """A clip during the recipe.
+
+    Attributes:
+        row: What will be stored.
+        given: What the separator gets: the mix, or its two channels, [2, samples].
+        mix: The mono mix.
+        heard: The mono mix less its offset.
+        sounds: What is encoded, by name.
+    """
 
     row: PartRow
+    given: FloatArray
     mix: FloatArray
     heard: FloatArray
     sounds: dict[str, FloatArray] = field(default_factory=dict)
@@ -62,6 +73,7 @@ class TrackRows:
         watch: Takes the seconds spent in each step.
         encode_filter: A clip that it drops gets a row with its figures, but no codes.
         only: The clips to make rows of, by index; None makes a row of each.
+        check_determinism: How many clips, from the first on, each model is asked about twice.
 
     Paper: 3.4, 4.1 and 4.2.
     """
@@ -75,13 +87,16 @@ class TrackRows:
         watch: Stopwatch,
         encode_filter: LoudnessFilter = NO_FILTER,
         only: Collection[int] | None = None,
+        check_determinism: int = 0,
     ) -> None:
         self.watch = watch
         self._track_id = track_id
         self._encode_filter = encode_filter
         self._only = only
+        self._check_determinism = check_determinism
         self._recipe = recipe
         self._models = models
+        self._calls = ModelCalls(models, watch)
         self._digest = hashlib.sha256()
         self._cutter = ClipCutter(
             clip_samples=clip_samples(recipe.clip_seconds, recipe.mix_rate_hz)
@@ -91,17 +106,19 @@ class TrackRows:
         """Yields a row for each clip, in order, from one batch of clips at a time.
 
         Args:
-            blocks: Consecutive float32 [samples] of the mono mix at the recipe's rate.
+            blocks: Consecutive float32 [samples] of the mono mix at the recipe's rate, or
+                [samples, 2] where the recipe is in stereo.
 
         Raises:
             ClipError: The track as a whole cannot be used.
+            NondeterminismError: A model gave another result when it was asked again.
         """
         batch: list[_Clip] = []
         clips = self._cutter.cut(self._fingerprinted(self.watch.iterate("decode", blocks)))
-        for index, mix in enumerate(clips):
+        for index, audio in enumerate(clips):
             if self._only is not None and index not in self._only:
                 continue
-            batch.append(self._new_clip(index, mix))
+            batch.append(self._new_clip(index, audio))
             if len(batch) == self._recipe.batch_clips:
                 yield from self._encode(batch)
                 batch = []
@@ -124,21 +141,23 @@ class TrackRows:
         """Hashes 16-bit samples, so that the same audio in two containers is one track."""
         for block in blocks:
             with self.watch("fingerprint"):
-                finite = np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0)
+                finite = np.nan_to_num(_mono(block), nan=0.0, posinf=1.0, neginf=-1.0)
                 self._digest.update(np.rint(finite.clip(-1, 1) * 32767).astype("<i2").tobytes())
             yield block
 
-    def _new_clip(self, index: int, mix: FloatArray) -> _Clip:
+    def _new_clip(self, index: int, audio: FloatArray) -> _Clip:
         row = PartRow(
             clip_id=clip_id(self._track_id, index),
             track_id=self._track_id,
             clip_index=index,
             start_s=index * self._recipe.clip_seconds,
         )
-        mix = _without_denormals(mix)
-        return _Clip(row=row, mix=mix, heard=mix)
+        given = _without_denormals(audio.T)
+        mix = given if given.ndim == 1 else _without_denormals(_mono(audio))
+        return _Clip(row=row, given=given, mix=mix, heard=mix)
 
     def _encode(self, batch: list[_Clip]) -> list[PartRow]:
+        self._calls.twice = any(clip.row.clip_index < self._check_determinism for clip in batch)
         usable = [clip for clip in batch if self._attempt(clip, self._check_mix)]
         self._separate(usable)
         usable = [clip for clip in usable if self._attempt(clip, self._measure)]
@@ -158,7 +177,7 @@ class TrackRows:
     def _check_mix(self, clip: _Clip) -> None:
         if not np.isfinite(clip.mix).all():
             raise NonFiniteAudioError("the clip has samples that are NaN or infinite")
-        peak = float(np.abs(clip.mix).max())
+        peak = float(np.abs(clip.given).max())
         if peak > _MAX_AMPLITUDE:
             raise OutOfRangeAudioError(f"the clip's largest sample is {peak:.3g}, full scale is 1")
         clip.heard = self._heard(clip.mix)
@@ -174,9 +193,7 @@ class TrackRows:
             for clip in batch:
                 clip.sounds = {"mix": clip.mix}
             return
-        with self.watch("separate"):
-            mixes = np.stack([clip.mix for clip in batch])
-            vocals = self._models.separator.separate_vocals(mixes)
+        vocals = self._calls.separate(np.stack([clip.given for clip in batch]))
         for clip, separated in zip(batch, vocals, strict=True):
             clip_vocals = _without_denormals(separated)
             clip.sounds = {"vocals": clip_vocals, "instrumental": clip.mix - clip_vocals}
@@ -231,10 +248,8 @@ class TrackRows:
             for rate in {acoustic.geometry.sample_rate_hz, semantic.geometry.sample_rate_hz}
         }
         audio = at_rate[acoustic.geometry.sample_rate_hz]
-        with self.watch("acoustic"):
-            acoustic_codes = acoustic.encode(audio)
-        with self.watch("semantic"):
-            semantic_codes = semantic.encode(at_rate[semantic.geometry.sample_rate_hz])
+        acoustic_codes = self._calls.acoustic(audio)
+        semantic_codes = self._calls.semantic(at_rate[semantic.geometry.sample_rate_hz])
         for position, clip in enumerate(clips):
             for number, source in enumerate(sources):
                 at = position * len(sources) + number
@@ -264,6 +279,11 @@ class TrackRows:
                     )
             sounds += [resampled[source] for source in self._recipe.sources]
         return np.stack(sounds)
+
+
+def _mono(audio: FloatArray) -> FloatArray:
+    """Returns the mean of both channels of [samples, 2]; mono as it is."""
+    return audio if audio.ndim == 1 else mix_to_mono(audio, (0.5, 0.5))
 
 
 def _without_denormals(audio: FloatArray) -> FloatArray:

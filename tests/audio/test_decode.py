@@ -10,7 +10,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singsong.audio.decode import read_channels
+from singsong.audio.decode import read_channels, stream_stereo
 from singsong.schemas.errors import EmptyFileError
 from tests.support import audio_files as files
 from tests.support.decoding import decode
@@ -261,3 +261,30 @@ def test_name_that_is_not_utf8(tmp_path: Path, container: str) -> None:
         made = files.write_with_ffmpeg(tmp_path / "made.m4a", files.music(0.5))
         made.rename(path)
     assert len(decode(path)) == 22050
+
+
+def in_stereo(path: Path, rate_hz: int) -> np.ndarray:
+    return np.concatenate(list(stream_stereo(os.fspath(path), rate_hz=rate_hz, block_frames=1000)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_stereo_keeps_the_channels_that_the_file_has(tmp_path: Path, channels: int) -> None:
+    audio = files.music(0.5, channels=channels)
+    path = files.write_audio(tmp_path / "song.wav", audio, container="WAV", subtype="FLOAT")
+    np.testing.assert_array_equal(
+        in_stereo(path, 44100), np.broadcast_to(audio, (2, *audio.shape[1:])).T
+    )
+
+
+@pytest.mark.parametrize("container", ["WAV", "OGG"])
+@pytest.mark.parametrize("rate_hz", [44100, 32000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_mean_of_the_stereo_mix_is_the_mono_mix(
+    tmp_path: Path, container: str, rate_hz: int, channels: int
+) -> None:
+    audio = files.music(0.5, channels=channels)
+    subtype = {"WAV": "FLOAT", "OGG": "VORBIS"}[container]
+    path = files.write_audio(tmp_path / "song", audio, container=container, subtype=subtype)
+    stereo = in_stereo(path, rate_hz)
+    assert stereo.dtype == np.float32
+    np.testing.assert_allclose(stereo.mean(axis=1), decode(path, rate_hz), atol=1e-6)

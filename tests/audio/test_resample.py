@@ -108,6 +108,16 @@ def test_rows_are_resampled_one_by_one_into_a_new_array() -> None:
     np.testing.assert_array_equal(audio, before)
 
 
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(44100, 16000), (48000, 44100), (8000, 44100)])
+def test_blocks_of_two_channels_are_two_streams(from_hz: int, to_hz: int) -> None:
+    audio = np.stack([noise(30011), noise(30011, seed=1)], axis=1)
+    blocks = np.split(audio, [1, 1, 4096, 20000])
+    both = np.concatenate(list(resample_blocks(blocks, from_hz=from_hz, to_hz=to_hz)))
+    for side in (0, 1):
+        alone = in_blocks(audio[:, side], [700], from_hz, to_hz)
+        np.testing.assert_array_equal(both[:, side], alone)
+
+
 def test_no_clips_and_no_samples_are_no_error() -> None:
     assert resample(np.zeros((0, 441), np.float32), from_hz=44100, to_hz=16000).shape == (0, 160)
     assert resample(np.zeros((3, 0), np.float32), from_hz=44100, to_hz=16000).shape == (3, 0)

@@ -122,3 +122,35 @@ def test_loading_models_tests_the_separator_once(monkeypatch: pytest.MonkeyPatch
     for _ in range(2):
         with pytest.raises(ValueError, match=r"the separator another fails .* inverted"):
             load_models(other)
+
+
+class MaskingStereo(Masking):
+    """The same on each channel."""
+
+    def separate_stereo(self, mix: FloatArray) -> FloatArray:
+        sides = [super(MaskingStereo, self).separate_vocals(side) for side in mix]
+        return np.stack(sides)
+
+
+def test_stereo_passes_where_both_channels_do() -> None:
+    check_on_known_song(MaskingStereo(), SeparationLimits(), name="mine", stereo=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda vocals: np.roll(vocals, 882, axis=-1), r"20\.0 ms late"),
+        (lambda vocals: vocals.mean(axis=0, keepdims=True), "the shape of the mix"),
+    ],
+)
+def test_stereo_is_tested_with_two_channels(change: Change, message: str) -> None:
+    separator = MaskingStereo(change)
+    with pytest.raises(SeparatorCheckError, match=message):
+        check_on_known_song(separator, SeparationLimits(), name="mine", stereo=True)
+
+
+def test_a_separator_without_stereo_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(singsong.models.bundle, "load_separator", lambda *_, **__: Masking())
+    recipe = EncodeRecipe(separator=ModelSpec(name="mine"), stereo=True)
+    with pytest.raises(ValueError, match="the separator mine takes mono alone: leave --stereo out"):
+        load_models(recipe)

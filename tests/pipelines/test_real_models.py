@@ -206,3 +206,23 @@ def test_nothing_to_fit_is_one_sentence(songs: Path, tmp_path: Path, capsys) -> 
     assert run("fit", "acoustic", tmp_path / "nowhere", "--output", output) == 1
     assert run("fit", "acoustic", songs, "--output", output, "--iterations", 0) == 1
     assert not output.exists()
+
+
+def test_stereo_gives_other_vocals_of_the_same_mix(tmp_path: Path) -> None:
+    """Spleeter takes each channel by itself; the excerpt of MUSDB18 is in stereo."""
+    excerpt = next(path for path in wheel_recordings() if path.suffix == ".mp4")
+    flags = ("--clip-seconds", 5, "--mode", "in_memory", "--no-filter")
+    for name, more in (("mono", ()), ("stereo", ("--stereo", "--check-determinism", 1))):
+        assert run("prepare", excerpt, "--output", tmp_path / name, *flags, *more) == 0
+    (mono,), (stereo,) = records(tmp_path / "mono"), records(tmp_path / "stereo")
+    assert mono["mix_peak_rms_db"] == stereo["mix_peak_rms_db"]
+    assert mono["vocals_peak_rms_db"] == pytest.approx(stereo["vocals_peak_rms_db"], abs=1)
+    assert mono["vocals_peak_rms_db"] != stereo["vocals_peak_rms_db"]
+    assert read_manifest(str(tmp_path / "stereo")).recipe["encode"]["stereo"] is True
+    assert run("dataset", "verify", tmp_path / "stereo") == 0
+
+
+def test_stereo_needs_a_separator_that_takes_it(tmp_path: Path, capsys) -> None:
+    flags = ("--output", tmp_path / "set", "--separator", "none", "--stereo")
+    assert run("prepare", *wheel_recordings(), *flags) == 1
+    assert "stereo is for a separator" in capsys.readouterr().err
