@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from singsong.audio.resample import resample
+from singsong.models.protocols import StereoSeparator
 from singsong.models.registry import load_model
 from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.recipe import ModelSpec
@@ -39,8 +40,8 @@ def separate(
     """Returns the vocals and the instrumental of a mix.
 
     Args:
-        mix: float32 [samples] or [channels, samples] in [-1, 1]; each channel is separated by
-            itself, and in one piece.
+        mix: float32 [samples] or [channels, samples] in [-1, 1], separated in one piece. A model
+            that takes stereo gets two channels together; else each channel is separated by itself.
         sample_rate_hz: Its rate. Where the model has another one, the vocals hold nothing above
             half of the lower rate.
         model: The separator, as `--separator` names it.
@@ -63,7 +64,11 @@ def separate(
     separator = load_model("separator", model, device=device)
     own_hz = separator.sample_rate_hz
     channels = np.atleast_2d(mix)
-    vocals = separator.separate_vocals(_resampled(channels, sample_rate_hz, own_hz))
+    given = _resampled(channels, sample_rate_hz, own_hz)
+    if len(given) == 2 and isinstance(separator, StereoSeparator):
+        vocals = separator.separate_stereo(given[None])[0]
+    else:
+        vocals = separator.separate_vocals(given)
     vocals = resample(vocals, from_hz=own_hz, to_hz=sample_rate_hz)
     vocals = _of_length(vocals, mix.shape[-1]).reshape(mix.shape)
     return Stems(vocals=vocals, instrumental=mix - vocals)

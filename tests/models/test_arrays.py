@@ -13,6 +13,7 @@ from singsong.models.arrays import decode, encode, separate
 from singsong.models.lite.acoustic import LiteAcousticCodec
 from singsong.models.lite.semantic import LiteSemanticEncoder
 from singsong.models.spleeter import SpleeterSeparator
+from singsong.schemas.arrays import FloatArray
 from tests.support.fakes import tone
 from tests.support.real_audio import musdb_excerpt
 
@@ -27,6 +28,27 @@ def test_stems_are_those_of_the_separator_and_add_up() -> None:
     np.testing.assert_array_equal(stems.vocals, expected)
     np.testing.assert_allclose(stems.vocals + stems.instrumental, mix, atol=1e-6)
     assert stems.vocals.dtype == stems.instrumental.dtype == np.float32
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_two_channels_go_together_to_a_model_that_takes_stereo(
+    monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    class Swapping:
+        sample_rate_hz = 48000
+        weights_sha256 = ""
+
+        def separate_vocals(self, mix: FloatArray) -> FloatArray:
+            return mix * np.float32(0.25)
+
+        def separate_stereo(self, mix: FloatArray) -> FloatArray:
+            return mix[:, ::-1] * np.float32(0.5)
+
+    monkeypatch.setattr("singsong.models.arrays.load_model", lambda *_, **__: Swapping())
+    mix = np.stack([MONO, STEREO[1], MONO[::-1]])[:channels]
+    vocals = separate(mix, sample_rate_hz=48000).vocals
+    expected = mix[::-1] * np.float32(0.5) if channels == 2 else mix * np.float32(0.25)
+    np.testing.assert_array_equal(vocals, expected)
 
 
 @pytest.mark.parametrize("rate", [16000, 22051, 48000])
