@@ -154,3 +154,20 @@ def test_a_separator_without_stereo_is_refused(monkeypatch: pytest.MonkeyPatch) 
     recipe = EncodeRecipe(separator=ModelSpec(name="mine"), stereo=True)
     with pytest.raises(ValueError, match="the separator mine takes mono alone: leave --stereo out"):
         load_models(recipe)
+
+
+@pytest.mark.parametrize("stereo", [False, True])
+def test_a_separator_is_tested_as_it_will_run(
+    monkeypatch: pytest.MonkeyPatch, stereo: bool
+) -> None:
+    class LateInStereo(MaskingStereo):
+        def separate_stereo(self, mix: FloatArray) -> FloatArray:
+            return np.roll(super().separate_stereo(mix), 882, axis=-1)
+
+    monkeypatch.setattr(singsong.models.bundle, "load_separator", lambda *_, **__: LateInStereo())
+    recipe = EncodeRecipe(separator=ModelSpec(name=f"late-{stereo}"), stereo=stereo)
+    if stereo:
+        with pytest.raises(SeparatorCheckError, match="late"):
+            load_models(recipe)
+    else:
+        assert load_models(recipe).separator is not None
