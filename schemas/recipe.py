@@ -7,6 +7,7 @@ dataset. Both leave out where the files of a model are; the hash of its weights 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -54,6 +55,9 @@ class ModelSpec:
     def parse(cls, text: str) -> ModelSpec:
         """Returns the spec written as `name[:source][,key=value...]`.
 
+        A source or a value that begins with `~/` lies in the user's home folder: no shell says so
+        after a colon or an equals sign.
+
         Raises:
             ValueError: An option is not `key=value`, or is given twice.
 
@@ -69,12 +73,17 @@ class ModelSpec:
                 raise ValueError(f"a model option is key=value, found {pair!r} in {text!r}")
             if key in options:
                 raise ValueError(f"model option {key!r} is given twice in {text!r}")
-            options[key] = value
+            options[key] = _at_home(value)
+        source = _at_home(source)
         return cls(name=name, source=source or None, options=tuple(sorted(options.items())))
 
     def __str__(self) -> str:
         source = f":{self.source}" if self.source else ""
         return self.name + source + "".join(f",{key}={value}" for key, value in self.options)
+
+
+def _at_home(text: str) -> str:
+    return os.path.expanduser(text) if text.startswith("~/") else text
 
 
 @dataclass(frozen=True, kw_only=True)

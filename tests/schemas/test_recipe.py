@@ -54,6 +54,13 @@ def test_model_spec_reads_what_it_writes(text: str, spec: ModelSpec) -> None:
     assert ModelSpec.parse(str(spec)) == spec
 
 
+def test_a_path_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    spec = ModelSpec.parse("w2v-bert:~/models/w2v,codebook=~/b.safetensors")
+    assert str(spec) == "w2v-bert:/home/ada/models/w2v,codebook=/home/ada/b.safetensors"
+    assert ModelSpec.parse("lite:a~/b").source == "a~/b"
+
+
 @pytest.mark.parametrize("text", ["", ":x", "lite,layer", "lite,=7", "lite,layer=", "a,b=1,b=2"])
 def test_wrong_model_specs_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"model"):
