@@ -128,6 +128,7 @@ def test_every_field_changes_the_digest_but_the_place_of_a_model_does_not() -> N
         "clip_seconds": 5.0,
         "mix_rate_hz": 48000,
         "separator": None,
+        "stereo": True,
         "acoustic": ModelSpec(name="dac"),
         "semantic": ModelSpec(name="hubert"),
         "noise_sigma": 0.0,
