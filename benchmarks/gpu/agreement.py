@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.gpu.compare import CodeAgreement, compare_audio, compare_codes, percent
 from benchmarks.gpu.device import free_memory
 from benchmarks.gpu.material import MIX_HZ, compared_clips
-from benchmarks.gpu.networks import chain_specs, chains, separators, spec_of
+from benchmarks.gpu.networks import chain_specs, chains, recipe_of, separators, spec_of
 from benchmarks.gpu.plan import CPU_ONLY, Plan
 from benchmarks.gpu.report import Report
 from singsong.audio.resample import resample
@@ -18,8 +18,7 @@ from singsong.models.bundle import load_models
 from singsong.models.registry import load_model
 from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.outcomes import ClipStatus
-from singsong.schemas.recipe import DTYPES, EncodeRecipe, ModelSpec
-from singsong.schemas.separation import NO_SEPARATION_LIMITS
+from singsong.schemas.recipe import DTYPES, ModelSpec
 from singsong.transforms.stopwatch import Stopwatch
 from singsong.transforms.track_rows import TrackRows
 
@@ -80,29 +79,22 @@ def _compare_codes(
         table.add(plan.label(spec), f"{plan.device}, {dtype}", agreement, again=_same(found, again))
 
 
-def _compare_chain(name: str, mixes: FloatArray, plan: Plan, table: CodeTable) -> None:
+def _compare_chain(chain: str, mixes: FloatArray, plan: Plan, table: CodeTable) -> None:
     """Compares what is stored in the end: other vocals are other audio to encode."""
-    specs = chain_specs(name, plan)
-    expected, coarse = _chain_codes(specs, mixes, plan, "cpu", "float32")
-    for dtype in DTYPES:
-        found, _ = _chain_codes(specs, mixes, plan, plan.device, dtype)
+    expected, coarse = _chain_codes(chain, mixes, plan, "cpu", "float32")
+    for dtype in plan.sizes.dtypes:
+        found, _ = _chain_codes(chain, mixes, plan, plan.device, dtype)
         for field, codes in found.items():
             agreement = compare_codes(expected[field], codes, coarse=coarse)
-            table.add(f"{name}: {field}", f"{plan.device}, {dtype}", agreement)
+            table.add(f"{chain}: {field}", f"{plan.device}, {dtype}", agreement)
 
 
 def _chain_codes(
-    specs: dict[str, ModelSpec], mixes: FloatArray, plan: Plan, device: str, dtype: str
+    chain: str, mixes: FloatArray, plan: Plan, device: str, dtype: str
 ) -> tuple[dict[str, CodeArray], int]:
     """Returns the codes of vocals and instrumentals, and the number of coarse codebooks."""
-    recipe = EncodeRecipe(
-        **specs,
-        clip_seconds=plan.sizes.clip_seconds,
-        separation=NO_SEPARATION_LIMITS,  # random weights separate nothing
-        device=device,
-        dtype=dtype,
-        batch_clips=plan.sizes.compared_batch,
-    )
+    batch = plan.sizes.compared_batch
+    recipe = recipe_of(chain, plan, device=device, dtype=dtype, batch_clips=batch)
     models = load_models(recipe)
     rows = list(
         TrackRows(track_id="", recipe=recipe, models=models, watch=Stopwatch()).rows(list(mixes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,12 @@ def measure(plan: Plan, report: Report) -> None:
         for batch in plan.generated:
             with report.keep_going(f"generating {batch} windows"):
                 free_memory(device)
-                bench.ours(batch, 2), bench.theirs(batch, 2)  # choose kernels
+                for draw in (bench.ours, bench.theirs):
+                    draw(batch, 2)  # the first call chooses kernels
                 tokens = batch * first
-                ours = tokens / seconds(lambda n=batch: bench.ours(n, first), device)
-                theirs = tokens / seconds(lambda n=batch: bench.theirs(n, first), device)
-                whole_s = seconds(lambda n=batch: bench.ours(n, bench.window), device)
+                ours = tokens / seconds(partial(bench.ours, batch, first), device)
+                theirs = tokens / seconds(partial(bench.theirs, batch, first), device)
+                whole_s = seconds(partial(bench.ours, batch, bench.window), device)
                 report.row(
                     *(str(batch), f"{batch * bench.window / whole_s:,.0f}", f"{ours:,.0f}"),
                     *(f"{theirs:,.0f}", f"{ours / theirs:.1f}x", peak_gib(device)),

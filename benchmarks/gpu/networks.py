@@ -17,7 +17,8 @@ from benchmarks.gpu.material import other_clips
 from benchmarks.gpu.plan import LITE, ROLES, Plan
 from benchmarks.support.demucs_files import save_demucs_safetensors
 from singsong.models.registry import load_ssl_features
-from singsong.schemas.recipe import ModelSpec
+from singsong.schemas.recipe import EncodeRecipe, ModelSpec
+from singsong.schemas.separation import NO_SEPARATION_LIMITS
 
 PUBLISHED_HTDEMUCS = {
     "t_layers": 5,
@@ -58,6 +59,25 @@ def chain_specs(chain: str, plan: Plan) -> dict[str, ModelSpec]:
         ValueError: As `spec_of`.
     """
     return LITE if chain == "lite" else {role: spec_of(role, plan) for role in ROLES}
+
+
+def recipe_of(chain: str, plan: Plan, *, device: str, dtype: str, batch_clips: int) -> EncodeRecipe:
+    """Returns the recipe of a chain. Random weights separate nothing, so no vocals are refused.
+
+    Raises:
+        ValueError: As `spec_of`.
+    """
+    specs = chain_specs(chain, plan)
+    return EncodeRecipe(
+        separator=specs["separator"],
+        acoustic=specs["acoustic"],
+        semantic=specs["semantic"],
+        clip_seconds=plan.sizes.clip_seconds,
+        separation=NO_SEPARATION_LIMITS,
+        device=device,
+        dtype=dtype,
+        batch_clips=batch_clips,
+    )
 
 
 def spec_of(role: str, plan: Plan) -> ModelSpec:

@@ -24,7 +24,7 @@ class Sizes:
         song_clips: Clips of a song.
         compared_clips: Clips of each song that are compared.
         compared_batch: The batch shape with which codes are compared.
-        dtypes: What separation and the whole chain are measured in.
+        dtypes: What whole chains are compared in, and what speeds are measured in.
         separated_batches: The batch sizes of separation.
         chain_batch: The batch size of the whole chain.
         threads: How many threads run the whole chain at once.

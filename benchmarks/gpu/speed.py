@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.gpu.device import free_memory, peak_gib, seconds_a_run
 from benchmarks.gpu.material import compared_clips, song_files
-from benchmarks.gpu.networks import chain_specs, chains, separators
+from benchmarks.gpu.networks import chain_specs, chains, recipe_of, separators
 from benchmarks.gpu.plan import CPU_ONLY, Plan
 from benchmarks.gpu.report import Report
 from singsong.audio.decode import stream_mono
@@ -22,7 +22,6 @@ from singsong.runners.local import set_up_process
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.outcomes import ClipStatus
 from singsong.schemas.recipe import EncodeRecipe, ModelSpec
-from singsong.schemas.separation import NO_SEPARATION_LIMITS
 from singsong.transforms.stopwatch import Stopwatch
 from singsong.transforms.track_rows import TrackRows
 
@@ -86,19 +85,12 @@ def measure_chain(plan: Plan, report: Report) -> None:
 
 def _measure_threads(chain: str, dtype: str, plan: Plan, report: Report) -> float:
     """Adds a row for each number of threads; returns the share in networks with one thread."""
-    specs = chain_specs(chain, plan)
-    recipe = EncodeRecipe(
-        **specs,
-        clip_seconds=plan.sizes.clip_seconds,
-        separation=NO_SEPARATION_LIMITS,  # random weights separate nothing
-        device=plan.device,
-        dtype=dtype,
-        batch_clips=plan.sizes.chain_batch,
-    )
+    batch = plan.sizes.chain_batch
+    recipe = recipe_of(chain, plan, device=plan.device, dtype=dtype, batch_clips=batch)
     free_memory(plan.device)
     encoder = _Encoder(recipe, load_models(recipe))
     songs = song_files(plan)
-    on_device = [step for step, role in _ROLES.items() if specs[role].name != CPU_ONLY]
+    on_device = [step for step, role in _ROLES.items() if getattr(recipe, role).name != CPU_ONLY]
     one_song_s = seconds_a_run(lambda: encoder.clips_of(songs[0]), plan.device, measure_s=0)
     shares = []
     for threads in plan.sizes.threads:
