@@ -5,8 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from benchmarks import gpu_check
+from benchmarks.gpu import device
 from benchmarks.gpu.device import seconds, seconds_a_run
 from benchmarks.gpu.sections import Section, run_section
 from tests.support import sections_that_end
@@ -84,6 +86,25 @@ def test_speed_is_measured_over_as_many_runs_as_fit() -> None:
     assert len(runs) == 3
     assert seconds_a_run(work, "cpu", measure_s=0.2) >= 0.01
     assert len(runs) > 5
+
+
+def test_a_gpu_is_waited_for_and_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no machine without one runs: the calls of torch are recorded instead."""
+    calls: list[str] = []
+    for name in ("init", "synchronize", "empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: calls.append(name))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 3 * 2**29)
+    found = SimpleNamespace(name="NVIDIA H200", total_memory=140 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
+    monkeypatch.setattr(device.shutil, "which", lambda _: None)
+    device.seconds(lambda: calls.append("work"), "cuda")
+    device.free_memory("cuda:1")
+    waited = ["synchronize", "work", "synchronize"]
+    assert calls == [*waited, "init", "empty_cache", "reset_peak_memory_stats"]
+    assert device.peak_gib("cuda") == "1.5"
+    sentence = device.described("cuda")
+    assert sentence.startswith(f"NVIDIA H200, 140 GiB, CUDA {torch.version.cuda}, driver unknown; ")
+    assert device.peak_gib("cpu") == ""
 
 
 @pytest.mark.slow

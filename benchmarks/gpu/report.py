@@ -18,10 +18,11 @@ class Report:
 
     def __init__(self, path: Path) -> None:
         self.failed = False
-        self._path = path
+        self._path, self._in_table = path, False
 
     def line(self, text: str = "") -> None:
-        """Adds a line."""
+        """Adds a line, which ends a table."""
+        self._in_table = False
         with self._path.open("a") as file:
             file.write(f"{text}\n")
         print(text, file=sys.stderr, flush=True)
@@ -35,11 +36,15 @@ class Report:
     def row(self, *cells: str) -> None:
         """Adds a row to the table."""
         self.line(f"| {' | '.join(cells)} |")
+        self._in_table = True
 
     def error(self, text: str) -> None:
-        """Adds what could not be measured, and why."""
+        """Adds what could not be measured, and why; inside a table as a row, which continues it."""
         self.failed = True
-        self.line(f"\n**{text}**\n")
+        if self._in_table:
+            self.row(f"**{text.replace('|', '/')}**")
+        else:
+            self.line(f"\n**{text}**")
 
     @contextmanager
     def keep_going(self, what: str) -> Iterator[None]:
