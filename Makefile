@@ -18,7 +18,7 @@ FAST_TESTS := $(addprefix tests/,schemas storage/test_objects.py audio synth dat
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH_FLAG) -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test nightly fuzz static lint lock clean bench conformance spark-jar image push image-check docker bench-loader mutants mutants-sampled
+.PHONY: help demo check test nightly fuzz static lint lock clean bench conformance spark-jar image push image-check docker bench-loader gpu-check mutants mutants-sampled
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -60,6 +60,9 @@ bench: $(VENV)/.dev ## compare `singsong prepare` with the script a user would w
 
 bench-loader: $(VENV)/.dev ## compare the loader with those of MosaicML, Hugging Face and webdataset
 	@$(BIN)/python -m benchmarks.loader
+
+gpu-check: $(VENV)/.dev ## compare codes on a GPU with the CPU's and measure its speed, in ten minutes; DEVICE=cpu GPU_CHECK_ARGS=--tiny tries it
+	@$(BIN)/python -m benchmarks.gpu_check $(if $(DEVICE),--device "$(DEVICE)",) $(GPU_CHECK_ARGS)
 
 conformance: $(VENV)/.dev $(SPARK_JAR) ## run one recipe on every engine and compare the datasets byte for byte
 	@$(BIN)/python -m benchmarks.conformance

@@ -15,6 +15,7 @@ from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 
+from benchmarks.support.demucs_files import save_demucs_safetensors
 from singsong.models import demucs_checkpoints
 from singsong.models.conformance import check_separator, noise_clips
 from singsong.models.htdemucs import DemucsSeparator
@@ -24,7 +25,6 @@ from tests.support.small_checkpoints import (
     DEMUCS_SOURCES,
     Malice,
     build_htdemucs,
-    save_demucs_safetensors,
     save_demucs_th,
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from fractions import Fraction
@@ -62,18 +61,6 @@ def save_demucs_th(model: torch.nn.Module, path: Path) -> None:
         "training_args": {"epochs": 1, "optim": {"lr": 3e-4}},
     }
     torch.save(package, path)
-
-
-def save_demucs_safetensors(model: HTDemucs, path: Path, *, klass: str | None = None) -> None:
-    """Writes a model as it lies on the Hugging Face hub."""
-    args, kwargs = model._init_args_kwargs
-    metadata = {
-        "klass": klass or f"{type(model).__module__}.{type(model).__name__}",
-        "args": json.dumps(args, default=_encode_fraction),
-        "kwargs": json.dumps(kwargs, default=_encode_fraction),
-    }
-    state = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, path, metadata)
 
 
 def save_dac(folder: Path, *, seed: int = 0) -> Path:
@@ -143,8 +130,3 @@ def save_codebook(
     }
     save_file(tensors, path)
     return path
-
-
-def _encode_fraction(value: Any) -> dict[str, Any]:
-    assert isinstance(value, Fraction)
-    return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
