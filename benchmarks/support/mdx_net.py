@@ -9,10 +9,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
-
-from singsong.schemas.arrays import FloatArray
 
 HOP = 1024
 
@@ -137,27 +136,35 @@ def export(net: nn.Module, path: Path, *, bins: int, frames: int, batch: str | N
 
 
 @torch.no_grad()
-def official_vocals(net: nn.Module, mix: FloatArray, *, n_fft: int, bins: int, frames: int):
-    """Returns the stem [2, samples] that the official inference finds in a mix [2, samples]."""
-    window = torch.hann_window(n_fft, periodic=True)
+def official_vocals(
+    net: nn.Module,
+    mix: npt.NDArray[np.floating],
+    *,
+    n_fft: int,
+    bins: int,
+    frames: int,
+) -> npt.NDArray[np.floating]:
+    """Returns the stem [2, samples] that the official inference finds in a mix [2, samples].
+
+    It computes in the type of the mix, which must be that of the network.
+    """
     chunk, trim = HOP * (frames - 1), n_fft // 2
     generated = chunk - 2 * trim
     samples = mix.shape[1]
     pad = generated - samples % generated
-    silence = np.zeros((2, trim), np.float32)
-    padded = np.concatenate([silence, mix, np.zeros((2, pad), np.float32), silence], axis=1)
+    padded = np.pad(mix, ((0, 0), (trim, pad + trim)))
+    window = torch.hann_window(n_fft, periodic=True, dtype=torch.tensor(mix).dtype)
     pieces = []
     for start in range(0, samples + pad, generated):
-        piece = torch.tensor(padded[:, start : start + chunk])
         planes = []
-        for channel in piece:
+        for channel in torch.tensor(padded[:, start : start + chunk]):
             spectrum = torch.stft(channel, n_fft, HOP, window=window, return_complex=True)
             planes += [spectrum.real[:bins], spectrum.imag[:bins]]
         out = net(torch.stack(planes)[None])[0]
         stem = []
         for real, imag in ((out[0], out[1]), (out[2], out[3])):
-            spectrum = torch.zeros(n_fft // 2 + 1, frames, dtype=torch.complex64)
-            spectrum[:bins] = torch.complex(real, imag)
+            spectrum = torch.complex(real, imag)
+            spectrum = nn.functional.pad(spectrum, (0, 0, 0, n_fft // 2 + 1 - bins))
             stem.append(torch.istft(spectrum, n_fft, HOP, window=window))
         pieces.append(torch.stack(stem)[:, trim:-trim])
     return torch.cat(pieces, dim=1)[:, :samples].numpy()
