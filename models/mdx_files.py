@@ -71,10 +71,18 @@ class Net:
         """Returns the stem's spectrogram of that of a mix: float32 [batch, 4, bins, frames].
 
         Raises:
+            MemoryError: There is too little memory, of the machine or of its GPU.
+            RuntimeError: onnxruntime fails otherwise.
             WeightsError: The network gives another shape or type.
         """
         name = self.session.get_inputs()[0].name
-        result: FloatArray = self.session.run(None, {name: spectrogram})[0]
+        try:
+            result: FloatArray = self.session.run(None, {name: spectrogram})[0]
+        except _BROKEN as error:
+            # As exceptions that `is_machine_trouble` knows: these derive from Exception alone.
+            out_of_memory = "Failed to allocate memory" in str(error)
+            kind = MemoryError if out_of_memory else RuntimeError
+            raise kind(f"onnxruntime cannot run the MDX-Net: {error}") from error
         if result.shape != spectrogram.shape or result.dtype != np.float32:
             raise WeightsError(
                 f"the MDX-Net file turns float32 {spectrogram.shape} into {result.dtype} "

@@ -25,6 +25,7 @@ from singsong.models.weights import WeightsError
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.extras import MissingLibraryError
 from singsong.schemas.recipe import EncodeRecipe, ModelSpec, recipe_json
+from singsong.storage.machine_trouble import is_machine_trouble
 from tests.support.mdx_files import (
     BINS,
     FRAMES,
@@ -335,6 +336,24 @@ def test_a_network_for_several_stems_is_refused_when_it_runs(tmp_path: Path) -> 
         tmp_path / "all.onnx", operator="Reshape", tensors=(zeros,), made=(1, 8, 32, 16)
     )
     with pytest.raises(WeightsError, match=r"turns float32 \(1, 4, 64, 16\) into float32 \(1, 8,"):
+        separator(path).separate_vocals(NOISE[:1, 0, :20_000])
+
+
+def test_too_little_memory_is_trouble_of_the_machine(tmp_path: Path) -> None:
+    """No machine has 16 petabytes."""
+    shape = (10**12, 4, BINS, FRAMES)
+    tensor = TensorProto(name="s", data_type=TensorProto.INT64, dims=[4], int64_data=shape)
+    path = save_graph(tmp_path / "net.onnx", operator="Expand", tensors=(tensor,), made=shape)
+    with pytest.raises(MemoryError, match="onnxruntime cannot run the MDX-Net") as caught:
+        separator(path).separate_vocals(NOISE[:1, 0, :20_000])
+    assert is_machine_trouble(caught.value)
+
+
+def test_a_failure_of_onnxruntime_is_a_runtime_error(tmp_path: Path) -> None:
+    """Which the pipeline reads for what it says about the machine."""
+    shape = TensorProto(name="s", data_type=TensorProto.INT64, dims=[1], int64_data=[7])
+    path = save_graph(tmp_path / "net.onnx", operator="Reshape", tensors=(shape,), made=(7,))
+    with pytest.raises(RuntimeError, match=r"onnxruntime cannot run the MDX-Net: .*Reshape"):
         separator(path).separate_vocals(NOISE[:1, 0, :20_000])
 
 
