@@ -34,6 +34,12 @@ def _demucs(source: str | None, **settings: Any) -> Any:
     return DemucsSeparator(source, **settings)
 
 
+def _mdx(source: str | None, **settings: Any) -> Any:
+    from singsong.models.mdx import MdxSeparator
+
+    return MdxSeparator(source, **settings)
+
+
 def _lite_acoustic(source: str | None, coarse: int | None = None, **_where: Any) -> Any:
     from singsong.models.lite.acoustic import LiteAcousticCodec
 
@@ -82,6 +88,9 @@ _SSL_OPTIONS: dict[str, Parser] = {"codebook": str, "layer": int}
 ADAPTERS: dict[str, dict[str, Adapter]] = {
     "separator": {
         "demucs": Adapter(make=_demucs, options={"overlap": float, "shifts": int}),
+        "mdx": Adapter(
+            make=_mdx, options={"stem": str, "n_fft": int, "compensate": float, "table": str}
+        ),
         "spleeter": Adapter(make=_spleeter),
     },
     "acoustic": {

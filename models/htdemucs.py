@@ -18,7 +18,7 @@ DEFAULT_SOURCE = "htdemucs"
 
 
 class DemucsSeparator:
-    """Separates vocals with Demucs models (`Separator`).
+    """Separates vocals with Demucs models (`StereoSeparator`).
 
     The clip is cut into overlapping segments of the length used in training. Of a bag, only models
     with a weight for the vocals run.
@@ -92,18 +92,46 @@ class DemucsSeparator:
         """
         return in_fixed_batches(self._run, mix, batch_clips=self._batch_clips)
 
+    def separate_stereo(self, mix: FloatArray) -> FloatArray:
+        """Returns the vocals of each clip, normalised by its mono mix as `demucs.api` does.
+
+        Args:
+            mix: float32 [clips, 2, samples] at `sample_rate_hz`.
+
+        Returns:
+            float32 [clips, 2, samples].
+
+        Raises:
+            ValueError: The mix is not [clips, 2, samples], there is no clip, or the models take
+                another number of channels.
+        """
+        if self._channels != 2:
+            raise ValueError(f"this Demucs model takes {self._channels} channels, found 2")
+        return in_fixed_batches(self._run_stereo, mix, batch_clips=self._batch_clips, channels=2)
+
     @torch.inference_mode()
     def _run(self, mix: FloatArray) -> FloatArray:
         audio = on_device(mix, self._device)
-        mean = audio.mean(dim=1, keepdim=True)
-        std = audio.std(dim=1, keepdim=True) + 1e-8
+        mean, std = _level(audio)
         channels = ((audio - mean) / std)[:, None].expand(-1, self._channels, -1)
+        vocals = self._separate_normalised(channels)
+        result: FloatArray = (vocals.mean(dim=1) * std + mean).cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def _run_stereo(self, mix: FloatArray) -> FloatArray:
+        audio = on_device(mix, self._device)
+        mean, std = (value[:, None] for value in _level(audio.mean(dim=1)))
+        vocals = self._separate_normalised((audio - mean) / std)
+        result: FloatArray = (vocals * std + mean).cpu().numpy()
+        return result
+
+    def _separate_normalised(self, channels: torch.Tensor) -> torch.Tensor:
+        """Returns the vocals [clips, channels, samples] that all models find together."""
         bfloat16 = self._dtype == torch.bfloat16
         with torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16):
             vocals = sum(weight * self._separate(model, channels) for model, weight in self._models)
-        vocals = vocals / sum(weight for _, weight in self._models)
-        result: FloatArray = (vocals.mean(dim=1) * std + mean).cpu().numpy()
-        return result
+        return vocals / sum(weight for _, weight in self._models)
 
     def _separate(self, model: torch.nn.Module, channels: torch.Tensor) -> torch.Tensor:
         """Returns the vocals [clips, channels, samples] that one model finds."""
@@ -140,3 +168,8 @@ class DemucsSeparator:
             for name, tensor in model.state_dict().items()
         }
         return tensors_sha256(tensors, settings=settings)
+
+
+def _level(audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns mean and standard deviation [clips, 1] of audio [clips, samples]."""
+    return audio.mean(dim=1, keepdim=True), audio.std(dim=1, keepdim=True) + 1e-8

@@ -105,7 +105,7 @@ def load_separator(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int
     """Returns the separator that a spec names.
 
     Args:
-        spec: Name, source and options: "spleeter", "demucs" with `overlap`, or a plug-in.
+        spec: Name, source and options: "spleeter", "mdx", "demucs", or a plug-in.
         device: "cpu", "cuda" or "cuda:<index>".
         dtype: "float32" or "bfloat16".
         batch_clips: The fixed batch size of the network.

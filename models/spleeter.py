@@ -35,7 +35,7 @@ _TILES = {1: 2, 2: 4, 3: 4, 4: 4}
 
 
 class SpleeterSeparator:
-    """Separates vocals with a U-Net on the magnitude spectrum (`Separator`).
+    """Separates vocals with a U-Net on the magnitude spectrum (`StereoSeparator`).
 
     The vocals hold nothing above 11 kHz: the network sees the lower half of the spectrum.
 
@@ -95,16 +95,33 @@ class SpleeterSeparator:
         """
         return in_fixed_batches(self._run, mix, batch_clips=self._batch_clips)
 
+    def separate_stereo(self, mix: FloatArray) -> FloatArray:
+        """Returns the vocals of each clip: the network sees both channels, and masks each.
+
+        Args:
+            mix: float32 [clips, 2, samples] at 44.1 kHz.
+
+        Returns:
+            float32 [clips, 2, samples].
+
+        Raises:
+            ValueError: The mix is not [clips, 2, samples], or there is no clip.
+        """
+        return in_fixed_batches(self._run, mix, batch_clips=self._batch_clips, channels=2)
+
     @torch.inference_mode()
     def _run(self, mix: FloatArray) -> FloatArray:
         audio = on_device(mix, self._device)
-        spectrum = torch.fft.rfft(_frames(audio) * self._window)[..., :BINS]
+        clips, samples = audio.shape[:-1], audio.shape[-1]  # clips, or clips and channels
+        spectrum = torch.fft.rfft(_frames(audio.view(-1, samples)) * self._window)[..., :BINS]
         frames = spectrum.shape[1]
         magnitude = functional.pad(spectrum.abs(), (0, 0, 0, -frames % FRAMES_MULTIPLE))
-        mask = self._net(magnitude.to(self._dtype)).float()[:, :frames]
+        mask = self._net(magnitude.to(self._dtype).unflatten(0, clips))
+        mask = mask.reshape(magnitude.shape).float()[:, :frames]
         vocals = torch.fft.irfft(spectrum * mask, n=FFT_SAMPLES) * self._window
         envelope = _overlap_add(self._window.square().expand(1, frames, -1))
-        result: FloatArray = (_overlap_add(vocals) / envelope)[:, : audio.shape[1]].cpu().numpy()
+        audio = (_overlap_add(vocals) / envelope)[:, :samples]
+        result: FloatArray = audio.unflatten(0, clips).cpu().numpy()
         return result
 
 
@@ -128,11 +145,11 @@ def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
 
 
 class VocalsNet(nn.Module):
-    """The U-Net for a mono magnitude; its tensors are named as in the checkpoint.
+    """The U-Net, for a mono or stereo magnitude; its tensors are named as in the checkpoint.
 
     Three layers differ from the original (see `folded`) but compute the same:
 
-    - The first convolution has one input channel, since both channels of a mono signal are equal.
+    - For mono, the first convolution has one input channel, since both channels are equal.
     - The last transposed convolution has one output channel, for which its kernels are slow. Here
       it is a convolution that returns the four pixels of each 2 x 2 block as four channels.
     - The last convolution has dilation 2, so each of its outputs reads one of the four channels; it
@@ -152,22 +169,26 @@ class VocalsNet(nn.Module):
             self.add_module(
                 f"up{level}", _up(nn.ConvTranspose2d(inputs, outputs, 5, stride=2), _Crop())
             )
+        self.down1_stereo = _down(2, _DOWN_CHANNELS[1])
         self.up6 = _up(nn.Conv2d(32, _PHASES, 3, padding=1), nn.Identity())
         self.up7 = nn.Sequential(nn.Conv2d(_PHASES, 2 * _PHASES, 5, padding=2), nn.Sigmoid())
 
     def forward(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """Returns the mask [clips, frames, 1024] of a magnitude of that shape."""
-        skips = []
-        x = magnitude[:, None].contiguous(memory_format=torch.channels_last)
-        for level in range(1, 7):
+        """Returns the mask of a magnitude [clips, frames, 1024] or [clips, 2, frames, 1024]."""
+        stereo = magnitude.ndim == 4
+        x = magnitude if stereo else magnitude[:, None]
+        x = x.contiguous(memory_format=torch.channels_last)
+        skips = [(self.down1_stereo if stereo else self.down1_conv)(x)]
+        for level in range(2, 7):
             # The skip connections start before the normalisation, which is therefore separate.
+            x = self.get_submodule(f"down{level - 1}_act")(skips[-1])
             skips.append(self.get_submodule(f"down{level}_conv")(x))
-            if level < 6:
-                x = self.get_submodule(f"down{level}_act")(skips[-1])
         x = self.up1(skips.pop())  # [clips, 256, frames / 32, 32]
         for level in range(2, 7):
             x = self.get_submodule(f"up{level}")(torch.cat([skips.pop(), x], dim=1))
         masks = self.up7(x)  # [clips, 2 channels x 4 phases, frames / 2, 512]
+        if stereo:
+            return functional.pixel_shuffle(masks, 2)
         left, right = masks.split(_PHASES, dim=1)
         return functional.pixel_shuffle((left + right) / 2, 2)[:, 0]
 
@@ -203,6 +224,8 @@ def folded(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         tensors: Name to float32 tensor of the stereo network.
     """
     result = dict(tensors)
+    for name in ("1.weight", "1.bias"):
+        result[f"down1_stereo.{name}"] = tensors[f"down1_conv.{name}"]
     result["down1_conv.1.weight"] = tensors["down1_conv.1.weight"].sum(1, keepdim=True)
     # Output pixel 2 j + p of the transposed convolution reads input j + i - 1 by tap k.
     up = torch.zeros(2, 3, 5)  # [p, i, k]

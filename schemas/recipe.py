@@ -296,9 +296,9 @@ def encode_digest(
     return json_digest(content | {"arithmetic": dict(arithmetic)})
 
 
-_NOT_IN_CODES = ("codebook", "coarse")
-"""Options that are no part of a recipe: the hash of the weights stands for the path to a codebook,
-and which codebooks count as coarse is said when codes are read."""
+_NOT_IN_CODES = ("codebook", "coarse", "table")
+"""Options that are no part of a recipe: the hash of the weights stands for the path to a codebook
+or table, and which codebooks count as coarse is said when codes are read."""
 
 
 def _plain(value: Any) -> Any:

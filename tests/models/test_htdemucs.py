@@ -42,14 +42,22 @@ def vocals_by_demucs(
     model: torch.nn.Module, mix: FloatArray, overlap: float, shifts: int = 0
 ) -> FloatArray:
     """What `demucs.api.Separator` computes for the mono clip given twice, averaged."""
-    stereo = torch.tensor(mix).expand(2, -1)
+    vocals: FloatArray = stereo_by_demucs(model, np.stack([mix, mix]), overlap, shifts).mean(axis=0)
+    return vocals
+
+
+def stereo_by_demucs(
+    model: torch.nn.Module, mix: FloatArray, overlap: float, shifts: int = 0
+) -> FloatArray:
+    """What `demucs.api.Separator` computes for a clip [2, samples]."""
+    stereo = torch.tensor(mix)
     reference = stereo.mean(0)
     mean, std = reference.mean(), reference.std() + 1e-8
     with torch.no_grad():
         separated = apply_model(
             model, ((stereo - mean) / std)[None], shifts=shifts, overlap=overlap
         )[0]
-    vocals: FloatArray = (separated * std + mean)[3].mean(0).numpy()
+    vocals: FloatArray = (separated * std + mean)[3].numpy()
     return vocals
 
 
@@ -74,6 +82,25 @@ def test_vocals_are_those_of_demucs(folder: Path, file: str, seed: int) -> None:
         expected = vocals_by_demucs(halved(seed), clip, overlap=0.1)
         np.testing.assert_allclose(ours, expected, atol=1e-5)
         assert np.abs(ours).max() > 1e-3
+
+
+def test_stereo_vocals_are_those_of_demucs(folder: Path) -> None:
+    separator = DemucsSeparator(str(folder / "aaaa.safetensors"), overlap=0.1)
+    mixes = np.stack([CLIPS[:2], CLIPS[2:4] + np.float32(0.1)], axis=1)  # [clips, 2, samples]
+    for mix, ours in zip(mixes, separator.separate_stereo(mixes), strict=True):
+        expected = stereo_by_demucs(halved(0), mix, overlap=0.1)
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        assert np.abs(expected[0] - expected[1]).max() > 1e-3
+
+
+def test_a_mono_model_refuses_stereo(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Demucs(DEMUCS_SOURCES, audio_channels=1, channels=8, depth=4, segment=1)
+    save_demucs_th(model, tmp_path / "mono.th")
+    separator = DemucsSeparator(str(tmp_path))
+    assert separator.separate_vocals(CLIPS[:1]).shape == (1, 30_000)
+    with pytest.raises(ValueError, match="this Demucs model takes 1 channels, found 2"):
+        separator.separate_stereo(CLIPS[None, :2])
 
 
 def test_shifts_are_those_of_demucs_but_evenly_spaced(

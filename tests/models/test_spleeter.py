@@ -80,6 +80,37 @@ def test_the_network_is_the_original_one(saving: bool, tolerance: float) -> None
         torch.testing.assert_close(ours(magnitude), expected, rtol=0, atol=tolerance)
 
 
+def test_in_stereo_the_network_is_the_original_one() -> None:
+    tensors = read_checkpoint(packaged_checkpoint())
+    original = original_network().UNet(2).eval()
+    original.load_state_dict(tensors, strict=False)
+    ours = VocalsNet().eval()
+    ours.load_state_dict(folded(tensors), strict=False)
+    random = torch.Generator().manual_seed(0)
+    magnitude = torch.rand(2, 2, 64, 1024, generator=random) * 50 + 1e-3  # divided by below
+    with torch.inference_mode():
+        expected = original(magnitude) / magnitude
+        torch.testing.assert_close(ours(magnitude), expected, rtol=0, atol=2e-5)
+    assert (expected[:, 0] - expected[:, 1]).abs().max() > 0.01
+
+
+def test_in_stereo_equal_channels_give_the_mono_vocals_on_average() -> None:
+    mix = musdb_excerpt()["mix"][None, :88_200]
+    stereo = separator().separate_stereo(np.repeat(mix[:, None], 2, axis=1))
+    np.testing.assert_allclose(
+        stereo.mean(axis=1), separator().separate_vocals(mix), rtol=0, atol=1e-5
+    )
+
+
+def test_separates_real_music_in_stereo() -> None:
+    excerpt = musdb_excerpt(stereo=True)
+    vocals = separator().separate_stereo(excerpt["mix"][None])[0]
+    mono = separator().separate_vocals(musdb_excerpt()["mix"][None])
+    copied = np.repeat(mono, 2, axis=0)
+    assert sdr_db(excerpt["vocals"], vocals) >= 4.1
+    assert sdr_db(excerpt["vocals"], vocals) > sdr_db(excerpt["vocals"], copied) + 0.1
+
+
 def test_the_spectrum_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SpleeterSeparator()
     monkeypatch.setattr(model, "_net", torch.ones_like)

@@ -16,6 +16,7 @@ from singsong.commands.demo import wheel_recordings
 from singsong.dataset.manifest import read_manifest
 from singsong.models.bundle import load_models
 from singsong.schemas.recipe import EncodeRecipe, recipe_from_json
+from tests.support.mdx_files import N_FFT, save_small_net
 from tests.support.small_checkpoints import (
     build_htdemucs,
     save_codebook,
@@ -134,11 +135,32 @@ def test_demucs_dac_and_self_supervised_encoders(semantic: str, tmp_path: Path) 
     assert recipe_from_json(manifest.recipe, manifest.origin).encode.separator is not None
 
 
+@pytest.mark.slow
+def test_mdx_net_in_two_processes_and_in_one(tmp_path: Path) -> None:
+    file = save_small_net(tmp_path / "vocals.onnx")
+    # The separator has random weights, and would not pass its check.
+    flags = ("--clip-seconds", 2, "--no-filter", "--no-separation-check")
+    flags += ("--separator", f"mdx:{file},stem=vocals,n_fft={N_FFT}")
+    digests = []
+    for mode, workers in (("in_memory", 1), ("multi_processing", 2)):
+        output = tmp_path / mode
+        how = ("--mode", mode, "--workers", workers)
+        assert run("prepare", *wheel_recordings(), "--output", output, *flags, *how) == 0
+        manifest = read_manifest(str(output))
+        assert str(tmp_path) not in json.dumps(dict(manifest.recipe))
+        digests.append(manifest.dataset_digest)
+    assert digests[0] == digests[1]
+    options = {"stem": "vocals", "n_fft": str(N_FFT)}
+    assert manifest.recipe["encode"]["separator"] == {"name": "mdx", "options": options}
+    assert np.any(records(output)[0]["vocals_acoustic"])
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
         (("--acoustic", "dac:/nowhere"), "/nowhere"),
         (("--separator", "demucs:/nowhere"), "/nowhere"),
+        (("--separator", "mdx:/nowhere.onnx,stem=vocals,n_fft=6144"), "/nowhere.onnx"),
         (("--semantic", "hubert:/nowhere"), "codebook"),
         (("--acoustic", "encodec"), "encodec"),
         (("--separator", "spleeter,stems=4"), "stems"),

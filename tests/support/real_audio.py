@@ -17,10 +17,13 @@ STEMS = ("mix", "drums", "bass", "other", "vocals")
 
 
 @functools.cache
-def musdb_excerpt() -> dict[str, FloatArray]:
-    """Returns 6 s of a MUSDB18 song: float32 [samples] at 44.1 kHz of the mix and of its stems."""
+def musdb_excerpt(*, stereo: bool = False) -> dict[str, FloatArray]:
+    """Returns 6 s of a MUSDB18 song at 44.1 kHz, the mix and its stems.
+
+    Each is float32 [samples], or [2, samples] if stereo.
+    """
     path = _file_of("stempeg", "data", "The Easton Ellises - Falcon 69.stem.mp4")
-    return {name: _decoded(path, stream) for stream, name in enumerate(STEMS)}
+    return {name: _decoded(path, stream, stereo) for stream, name in enumerate(STEMS)}
 
 
 @functools.cache
@@ -38,11 +41,11 @@ def _file_of(package: str, *parts: str) -> Path:
     return Path(spec.submodule_search_locations[0], *parts)
 
 
-def _decoded(path: Path, stream: int) -> FloatArray:
+def _decoded(path: Path, stream: int, stereo: bool = False) -> FloatArray:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
     command += ["-map", f"0:{stream}", "-f", "f32le", "-ac", "2", "-ar", str(RATE_HZ), "-"]
     raw = subprocess.run(command, check=True, capture_output=True).stdout
-    stereo = np.frombuffer(raw, "<f4").reshape(-1, 2)
-    mono: FloatArray = stereo.mean(axis=1, dtype=np.float32)
-    mono.setflags(write=False)
-    return mono
+    both = np.frombuffer(raw, "<f4").reshape(-1, 2)
+    audio: FloatArray = both.T.copy() if stereo else both.mean(axis=1, dtype=np.float32)
+    audio.setflags(write=False)
+    return audio
