@@ -52,6 +52,12 @@ def _dac(source: str | None, coarse: int | None = None, **where: Any) -> Any:
     return DacCodec(source, coarse_codebooks=coarse, **where)
 
 
+def _encodec(source: str | None, coarse: int | None = None, **settings: Any) -> Any:
+    from singsong.models.encodec import EncodecCodec
+
+    return EncodecCodec(source, coarse_codebooks=coarse, **settings)
+
+
 def _lyra(source: str | None, coarse: int | None = None, pack: int = 2, **_where: Any) -> Any:
     from singsong.models.lyra import LyraCodec
 
@@ -92,6 +98,7 @@ ADAPTERS: dict[str, dict[str, Adapter]] = {
     },
     "acoustic": {
         "dac": Adapter(make=_dac, options={"coarse": int}),
+        "encodec": Adapter(make=_encodec, options={"bandwidth": float, "coarse": int}),
         "lite": Adapter(make=_lite_acoustic, options={"coarse": int}),
         "lyra": Adapter(make=_lyra, options={"coarse": int, "pack": int}),
     },
