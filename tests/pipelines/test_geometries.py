@@ -1,0 +1,82 @@
+"""The whole chain with codecs whose geometry is not the paper's: songs in, an accompaniment out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from singsong.commands import cli
+from singsong.dataset.handle import open_dataset
+from tests.support.lyra_files import lyra_folder
+from tests.support.small_checkpoints import save_dac, save_encodec
+
+CLIP_SECONDS = 2
+
+
+def encodec_24khz(folder: Path) -> str:
+    return f"encodec:{save_encodec(folder)},bandwidth=3"
+
+
+def encodec_32khz(folder: Path) -> str:
+    return f"encodec:{save_encodec(folder, rate_hz=32000)}"
+
+
+def dac_24khz(folder: Path) -> str:
+    return f"dac:{save_dac(folder, rate_hz=24000, codebook_size=1024)},coarse=2"
+
+
+def dac_44khz(folder: Path) -> str:
+    return f"dac:{save_dac(folder, rate_hz=44100, codebook_size=1024)}"
+
+
+def lyra(folder: Path) -> str:
+    return f"lyra:{lyra_folder()},pack=3"
+
+
+# Rate, hop, codebooks, coarse ones, codes, and the frames of two seconds.
+CODECS: dict[Callable[[Path], str], tuple[int, ...]] = {
+    encodec_24khz: (24000, 320, 4, 2, 1024, 150),
+    encodec_32khz: (32000, 640, 4, 2, 2048, 100),
+    dac_24khz: (24000, 320, 32, 2, 1024, 150),
+    dac_44khz: (44100, 512, 9, 3, 1024, 173),  # 172.3 frames: the last is filled up
+    lyra: (16000, 320, 15, 5, 4096, 100),
+}
+
+
+def run(*arguments: object) -> None:
+    assert cli.main([str(argument) for argument in arguments]) == 0
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_any_geometry_goes_all_the_way(
+    codec: Callable[[Path], str], songs: Path, tmp_path: Path
+) -> None:
+    spec = codec(tmp_path / "codec")
+    dataset = tmp_path / "dataset"
+    flags = ("--clip-seconds", CLIP_SECONDS, "--splits", "train=60,validation=40", "--store-audio")
+    run("prepare", songs, "--output", dataset, "--acoustic", spec, *flags, "--mode", "in_memory")
+    run("dataset", "verify", dataset)
+    opened = open_dataset(str(dataset))
+    *geometry, frames = CODECS[codec]
+    assert list(asdict(opened.geometry.acoustic).values()) == geometry
+    [clip, *_] = opened.clips()
+    assert clip.codes["vocals"].acoustic.shape == (frames, geometry[2])
+    train = ("--data", dataset, "--preset", "tiny", "--steps", 2, "--batch-size", 2)
+    train += ("--evaluate-every", 2, "--device", "cpu")
+    run("train", "accompaniment", *train, "--output", tmp_path / "run")
+    run("train", "fine", *train, "--crop-seconds", 0.5, "--output", tmp_path / "fine")
+    vocals, mix = sorted(songs.iterdir())[0], tmp_path / "mix.wav"
+    models = ("--checkpoint", tmp_path / "run", "--fine", tmp_path / "fine", "--acoustic", spec)
+    run("accompany", vocals, *models, "--output", mix, "--stem", "--device", "cpu")
+    sung, made = soundfile.info(vocals), soundfile.info(mix)
+    assert (made.samplerate, made.frames) == (sung.samplerate, sung.frames)
+    run("listen", dataset, "--output", tmp_path / "page", "--clips", 1)
+    sounds = [soundfile.info(path) for path in (tmp_path / "page").rglob("*.flac")]
+    assert len(sounds) == 9
+    assert {sound.samplerate for sound in sounds} == {geometry[0]}
+    stored, decoded = CLIP_SECONDS * geometry[0], frames * geometry[1]
+    assert {sound.frames for sound in sounds} == {stored, decoded}
