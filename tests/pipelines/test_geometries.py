@@ -54,6 +54,7 @@ def run(*arguments: object) -> None:
     assert cli.main([str(argument) for argument in arguments]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_any_geometry_goes_all_the_way(
     codec: Callable[[Path], str], songs: Path, tmp_path: Path
