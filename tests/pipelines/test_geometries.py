@@ -87,3 +87,25 @@ def test_any_geometry_goes_all_the_way(
     assert {sound.samplerate for sound in sounds} == {geometry[0]}
     stored, decoded = CLIP_SECONDS * geometry[0], frames * geometry[1]
     assert {sound.frames for sound in sounds} == {stored, decoded}
+
+
+def test_clips_of_part_of_a_sample_are_refused_before_the_job(
+    songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prepare", str(songs), "--output", str(tmp_path / "out"), "--clip-seconds"]
+    assert cli.main([*command, "2.0001"]) == 1
+    assert "found 2.0001 s x 44100 Hz = 88204.41: choose other" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fine_model_without_fine_codebooks_is_refused_before_it_trains(
+    songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, output = tmp_path / "dataset", tmp_path / "fine"
+    flags = ("--clip-seconds", CLIP_SECONDS, "--acoustic", "lite,coarse=12", "--mode", "in_memory")
+    run("prepare", songs, "--output", dataset, *flags)
+    command = ["train", "fine", "--data", str(dataset), "--output", str(output), "--steps", "1"]
+    command += ["--crop-seconds", "0.5", "--preset", "tiny", "--device", "cpu"]
+    assert cli.main(command) == 1
+    assert "found 12 coarse of 12: it needs a dataset of a codec with" in capsys.readouterr().err
+    assert not output.exists()
