@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from singsong.models.lyra import LyraCodec
 from singsong.models.registry import load_acoustic
 from singsong.models.weights import WeightsError
 from singsong.schemas.arrays import FloatArray
+from singsong.schemas.extras import MissingLibraryError
 from singsong.schemas.geometry import AcousticGeometry
 from singsong.schemas.recipe import ModelSpec
 from tests.support.lyra_files import lyra_folder
@@ -242,6 +244,14 @@ def test_wrong_settings_are_refused(folder: Path) -> None:
         LyraCodec(str(folder), pack=4)
     with pytest.raises(ValueError, match="coarse_codebooks must be at most codebooks=15"):
         LyraCodec(str(folder), pack=3, coarse_codebooks=16)
+
+
+def test_the_library_has_an_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    monkeypatch.delitem(sys.modules, "singsong.models.lyra")
+    spec = ModelSpec.parse(f"lyra:{folder},coarse=7")
+    with pytest.raises(MissingLibraryError, match=r"model lyra needs ai_edge_litert.*\[lyra\]'"):
+        load_acoustic(spec, device="cpu", dtype="float32", batch_clips=1)
 
 
 def test_wrong_audio_and_codes_are_refused(codec: LyraCodec) -> None:
