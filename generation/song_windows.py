@@ -25,6 +25,9 @@ class WindowLayout:
         semantic_hop: Semantic codes from the start of a window to the start of the next.
         coarse_frames: Acoustic frames in a window.
         coarse_hop: Acoustic frames from the start of a window to the start of the next.
+        semantic_padded: Semantic codes at the end of a window that stand partly for the silence
+            with which a training clip is filled up: 1 where it is not a whole number of frames.
+        coarse_padded: The same of the acoustic frames.
 
     Raises:
         ValueError: A hop is longer than its window, or not positive.
@@ -36,6 +39,8 @@ class WindowLayout:
     semantic_hop: int
     coarse_frames: int
     coarse_hop: int
+    semantic_padded: int = 0
+    coarse_padded: int = 0
 
     def __post_init__(self) -> None:
         if not (0 < self.coarse_hop <= self.coarse_frames):
@@ -51,7 +56,13 @@ class WindowLayout:
 
     @classmethod
     def overlapping(
-        cls, *, semantic_frames: int, coarse_frames: int, hop_fraction: float = 0.5
+        cls,
+        *,
+        semantic_frames: int,
+        coarse_frames: int,
+        hop_fraction: float = 0.5,
+        semantic_padded: int = 0,
+        coarse_padded: int = 0,
     ) -> WindowLayout:
         """Returns the layout whose windows start a fraction of their length apart.
 
@@ -79,7 +90,22 @@ class WindowLayout:
             semantic_hop=round(semantic_frames * coarse_hop / coarse_frames),
             coarse_frames=coarse_frames,
             coarse_hop=coarse_hop,
+            semantic_padded=semantic_padded,
+            coarse_padded=coarse_padded,
         )
+
+    @property
+    def semantic_kept(self) -> int:
+        """Semantic codes that a window takes from the one before."""
+        return max(0, self.semantic_frames - self.semantic_padded - self.semantic_hop)
+
+    @property
+    def coarse_kept(self) -> int:
+        """Acoustic frames that a window takes from the one before: all that overlap.
+
+        Padded frames are drawn anew, or a gap of silence would be kept at the end of each window.
+        """
+        return max(0, self.coarse_frames - self.coarse_padded - self.coarse_hop)
 
     def ranges(self, vocabulary: Vocabulary) -> TokenArray:
         """Returns which tokens each position of a window may hold, int64 [positions, 2]."""
@@ -93,8 +119,9 @@ class WindowLayout:
 
     def free_tokens(self, windows: int, *, codebooks: int) -> int:
         """Returns the number of tokens of some windows that are drawn, not forced."""
-        semantic = self.semantic_frames + (windows - 1) * self.semantic_hop
-        return semantic + self.frames(windows) * codebooks
+        semantic = windows * self.semantic_frames - (windows - 1) * self.semantic_kept
+        coarse = windows * self.coarse_frames - (windows - 1) * self.coarse_kept
+        return semantic + coarse * codebooks
 
 
 def window_layout(provenance: Provenance[Featurization], hop_fraction: float = 0.5) -> WindowLayout:
@@ -103,15 +130,18 @@ def window_layout(provenance: Provenance[Featurization], hop_fraction: float = 0
     Raises:
         ValueError: As `WindowLayout.overlapping`.
     """
-    frames = {
-        kind: shape.frames(clip_samples(provenance.clip_seconds, shape.sample_rate_hz))
-        for kind, shape in vars(provenance.geometry).items()
-    }
+    frames, padded = {}, {}
+    for kind, shape in vars(provenance.geometry).items():
+        samples = clip_samples(provenance.clip_seconds, shape.sample_rate_hz)
+        frames[kind] = shape.frames(samples)
+        padded[kind] = int(samples % shape.hop_samples > 0)
     writes_semantic = "S" in provenance.view.target_kinds
     return WindowLayout.overlapping(
         semantic_frames=frames["semantic"] if writes_semantic else 0,
         coarse_frames=frames["acoustic"],
         hop_fraction=hop_fraction,
+        semantic_padded=padded["semantic"] if writes_semantic else 0,
+        coarse_padded=padded["acoustic"],
     )
 
 
@@ -166,12 +196,11 @@ def force_overlap(
 
     Paper: 6, with the target of 3.3: positions 0 to 124 and 250 to 1249.
     """
-    first_coarse = layout.semantic_frames
-    kept = layout.semantic_frames - layout.semantic_hop
-    forced[:, :kept] = before[:, layout.semantic_hop : first_coarse]
-    kept = (layout.coarse_frames - layout.coarse_hop) * codebooks
-    overlap = before[:, first_coarse + layout.coarse_hop * codebooks :]
-    forced[:, first_coarse : first_coarse + kept] = overlap
+    kept, hop = layout.semantic_kept, layout.semantic_hop
+    forced[:, :kept] = before[:, hop : hop + kept]
+    first = layout.semantic_frames
+    kept, hop = layout.coarse_kept * codebooks, layout.coarse_hop * codebooks
+    forced[:, first : first + kept] = before[:, first + hop : first + hop + kept]
 
 
 def join_windows(
@@ -190,11 +219,15 @@ def join_windows(
     split = layout.semantic_frames
     semantic = [vocabulary.semantic_codes(tokens[:, :split]) for tokens in windows]
     coarse = [vocabulary.coarse_codes(tokens[:, split:]) for tokens in windows]
-    old_semantic = layout.semantic_frames - layout.semantic_hop
-    old_coarse = layout.coarse_frames - layout.coarse_hop
-    new_semantic = [codes[:, old_semantic:] for codes in semantic[1:]]
-    new_coarse = [codes[:, old_coarse:] for codes in coarse[1:]]
     return InstrumentalCodes(
-        semantic=np.concatenate([semantic[0], *new_semantic], 1),
-        coarse=np.concatenate([coarse[0], *new_coarse], 1),
+        semantic=_joined(semantic, hop=layout.semantic_hop, kept=layout.semantic_kept),
+        coarse=_joined(coarse, hop=layout.coarse_hop, kept=layout.coarse_kept),
     )
+
+
+def _joined(windows: Sequence[TokenArray], *, hop: int, kept: int) -> TokenArray:
+    """Returns what each window has before the next one goes on, and all of the last."""
+    starts = [0, *[kept] * (len(windows) - 1)]
+    ends = [*[hop + kept] * (len(windows) - 1), None]
+    pieces = [codes[:, start:end] for codes, start, end in zip(windows, starts, ends, strict=True)]
+    return np.concatenate(pieces, 1)

@@ -17,7 +17,7 @@ from singsong.training.featurization import Featurization
 from singsong.training.provenance import Provenance
 
 _TICKS_HZ = 1000
-"""The unit windows are counted in; the sample rates of codec, encoder and vocals differ."""
+"""The length of vocals is rounded to this, so that a sample too many does not cost a window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,11 @@ class VocalWindows:
 
     def count(self, samples: int, *, sample_rate_hz: int) -> int:
         """Returns the number of windows that cover vocals of a length."""
-        lengths = (samples / sample_rate_hz, self.provenance.clip_seconds, self.hop_seconds)
-        length, window, hop = (round(seconds * _TICKS_HZ) for seconds in lengths)
+        acoustic = self.acoustic.geometry
+        ticks = round(samples * _TICKS_HZ / sample_rate_hz)
+        length = ticks * acoustic.sample_rate_hz // _TICKS_HZ
+        window = clip_samples(self.provenance.clip_seconds, acoustic.sample_rate_hz)
+        hop = self.layout.coarse_hop * acoustic.hop_samples
         return len(window_starts(max(1, length), window=window, hop=hop))
 
     def tokens(self, vocals: FloatArray, *, sample_rate_hz: int) -> TokenArray:
@@ -80,8 +83,8 @@ class VocalWindows:
         """Returns noisy windows of the vocals, float32 [windows, samples]."""
         windows = self.count(len(vocals), sample_rate_hz=from_hz)
         size = clip_samples(self.provenance.clip_seconds, to_hz)
-        hop = round(self.hop_seconds * to_hz)
-        padded = np.zeros(hop * (windows - 1) + size, np.float32)
+        starts = [round(index * self.hop_seconds * to_hz) for index in range(windows)]
+        padded = np.zeros(starts[-1] + size, np.float32)
         audio = resample(vocals, from_hz=from_hz, to_hz=to_hz)[: len(padded)]
         padded[: len(audio)] = audio
         encode = self.provenance.recipe.encode
@@ -89,13 +92,13 @@ class VocalWindows:
         return np.stack(
             [
                 add_noise(
-                    padded[index * hop : index * hop + size],
+                    padded[start : start + size],
                     sample_rate_hz=to_hz,
                     sigma=sigma,
                     seed=encode.noise_seed,
                     clip_id=f"{key} window {index}",
                 )
-                for index in range(windows)
+                for index, start in enumerate(starts)
             ]
         )
 

@@ -58,6 +58,18 @@ def _dac(source: str | None, coarse: int | None = None, **where: Any) -> Any:
     return DacCodec(source, coarse_codebooks=coarse, **where)
 
 
+def _encodec(source: str | None, coarse: int | None = None, **settings: Any) -> Any:
+    from singsong.models.encodec import EncodecCodec
+
+    return EncodecCodec(source, coarse_codebooks=coarse, **settings)
+
+
+def _lyra(source: str | None, coarse: int | None = None, pack: int = 2, **_where: Any) -> Any:
+    from singsong.models.lyra import LyraCodec
+
+    return LyraCodec(source, pack=pack, coarse_codebooks=coarse)
+
+
 def _features(kind: str) -> Callable[..., Any]:
     def make(source: str | None, codebook: str | None = None, **settings: Any) -> Any:
         del codebook  # it is what will be fitted
@@ -95,7 +107,9 @@ ADAPTERS: dict[str, dict[str, Adapter]] = {
     },
     "acoustic": {
         "dac": Adapter(make=_dac, options={"coarse": int}),
+        "encodec": Adapter(make=_encodec, options={"bandwidth": float, "coarse": int}),
         "lite": Adapter(make=_lite_acoustic, options={"coarse": int}),
+        "lyra": Adapter(make=_lyra, options={"coarse": int, "pack": int}),
     },
     "semantic": {
         "hubert": Adapter(make=_ssl("hubert"), options=_SSL_OPTIONS),

@@ -16,6 +16,7 @@ from singsong.models.protocols import (
 from singsong.models.registry import load_acoustic, load_semantic, load_separator
 from singsong.models.separator_check import check_on_known_song
 from singsong.schemas.arrays import FloatArray
+from singsong.schemas.geometry import clip_samples
 from singsong.schemas.recipe import EncodeRecipe
 from singsong.schemas.records import Geometry
 
@@ -85,8 +86,9 @@ def load_models(recipe: EncodeRecipe) -> Models:
     Raises:
         ValueError: A model is unknown, its weights are missing or unsafe, the machine lacks the
             device, the separator's sample rate is not that of the recipe's clips, it takes no
-            stereo where the recipe wants it, or it does not do what a separator does
-            (`singsong.models.separator_check`).
+            stereo where the recipe wants it, it does not do what a separator does
+            (`singsong.models.separator_check`), or a clip is not a whole number of samples at the
+            rate of each model.
     """
     set_numerics()
     where = _Where(device=recipe.device, dtype=recipe.dtype, batch_clips=recipe.batch_clips)
@@ -103,11 +105,18 @@ def load_models(recipe: EncodeRecipe) -> Models:
         )
     if separator is not None:
         _check_once(separator, recipe, **where)
-    return Models(
+    models = Models(
         acoustic=load_acoustic(recipe.acoustic, **where),
         semantic=load_semantic(recipe.semantic, **where),
         separator=separator,
     )
+    for rate_hz in (
+        recipe.mix_rate_hz,
+        models.acoustic.geometry.sample_rate_hz,
+        models.semantic.geometry.sample_rate_hz,
+    ):
+        clip_samples(recipe.clip_seconds, rate_hz)
+    return models
 
 
 def _check_once(separator: Separator, recipe: EncodeRecipe, **where: object) -> None:

@@ -121,10 +121,11 @@ def load_separator(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int
 
 
 def load_acoustic(spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> AcousticCodec:
-    """Returns the acoustic codec that a spec names: "lite" or "dac", with `coarse`.
+    """Returns the acoustic codec that a spec names.
 
     Args:
-        spec: Name, source and options.
+        spec: "lite" or "dac" with `coarse`, "encodec" also with `bandwidth`, "lyra" also with
+            `pack`, or a plug-in.
         device: As for `load_separator`.
         dtype: As for `load_separator`.
         batch_clips: As for `load_separator`.

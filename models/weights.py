@@ -106,7 +106,8 @@ def load_pretrained(
     Args:
         model_class: The model's own class, so that no code stored beside the weights can run.
         source: Hub id or local folder.
-        optional: Tensors that may be missing because inference does not read them.
+        optional: Endings of the names of tensors that may be missing because inference does not
+            read them.
         safetensors_only: Whether to refuse weights from `torch.save` even as plain tensors.
 
     Raises:
@@ -124,9 +125,9 @@ def load_pretrained(
         raise WeightsError(_unavailable(source, error)) from error
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(Path(source), str(error))) from None
-    except (SafetensorError, RuntimeError, ValueError) as error:
+    except _BROKEN as error:
         raise WeightsError(f"{source} does not hold a {model_class.__name__}: {error}") from error
-    missing = sorted(set(report["missing_keys"]) - set(optional))
+    missing = sorted(key for key in report["missing_keys"] if not key.endswith(tuple(optional)))
     if missing:
         raise WeightsError(f"{source} lacks weights of {model_class.__name__}: {missing}")
     return model.eval()

@@ -104,7 +104,7 @@ def clip_samples(seconds: float, sample_rate_hz: int) -> int:
     if samples.denominator != 1 or samples <= 0:
         raise ValueError(
             f"a clip must be a positive whole number of samples, "
-            f"found {seconds} s x {sample_rate_hz} Hz = {float(samples)}"
+            f"found {seconds} s x {sample_rate_hz} Hz = {float(samples)}: choose other seconds"
         )
     return int(samples)
 

@@ -250,7 +250,8 @@ class FineVocabulary:
         if self.coarse_codebooks >= self.codebooks:
             raise ValueError(
                 f"the fine model needs fine codebooks, "
-                f"found {self.coarse_codebooks} coarse of {self.codebooks}"
+                f"found {self.coarse_codebooks} coarse of {self.codebooks}: "
+                "it needs a dataset of a codec with more codebooks, or with a smaller `coarse`"
             )
 
     @classmethod

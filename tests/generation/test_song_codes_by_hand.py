@@ -9,7 +9,7 @@ import torch
 from singsong.generation.accompanist import Accompanist
 from singsong.generation.sampling_config import Sampling
 from singsong.generation.song_codes import accompany_codes, fine_codes
-from singsong.generation.song_windows import WindowLayout, join_windows
+from singsong.generation.song_windows import WindowLayout, force_overlap, join_windows
 from singsong.training import accompaniment_model, fine_model
 from singsong.training.featurization import FineCrops
 from singsong.training.fine_model import FineConfig, FineModel
@@ -153,6 +153,44 @@ def test_windows_are_joined_at_the_frame_where_the_new_one_goes_on() -> None:
     joined = join_windows(windows, vocabulary=VOCABULARY, layout=UNEVEN)
     np.testing.assert_array_equal(joined.semantic[0], song[:6])
     np.testing.assert_array_equal(joined.coarse[0], acoustic)
+
+
+def test_frames_with_the_silence_of_a_clip_s_end_are_drawn_anew() -> None:
+    """Windows of 4 semantic and 6 coarse frames whose last ones are padded, marked by a 6 or 8."""
+    layout = WindowLayout(
+        semantic_frames=4,
+        semantic_hop=1,
+        coarse_frames=6,
+        coarse_hop=2,
+        semantic_padded=1,
+        coarse_padded=1,
+    )
+    song = np.arange(6) % 6
+    acoustic = np.stack([np.arange(10) % 8, (np.arange(10) + 4) % 8], -1)
+    windows = []
+    for number in range(3):
+        semantic = np.append(song[number : number + 3], 6) + 2
+        coarse = np.append(acoustic[2 * number : 2 * number + 5], [[8, 8]], 0) + np.array([9, 18])
+        windows.append(np.concatenate([semantic, coarse.reshape(-1)])[None])
+    joined = join_windows(windows, vocabulary=VOCABULARY, layout=layout)
+    assert joined.semantic[0].tolist() == [0, 1, 2, 3, 4, 6]
+    np.testing.assert_array_equal(joined.coarse[0], [*acoustic[:9], [8, 8]])
+    forced = torch.full((1, 16), -1)
+    force_overlap(forced, torch.tensor(windows[0]), layout=layout, codebooks=2)
+    known = forced[0] >= 0
+    assert known.tolist() == [True] * 2 + [False] * 2 + [True] * 6 + [False] * 6
+    np.testing.assert_array_equal(forced[0, known], windows[1][0, known])
+    assert layout.free_tokens(3, codebooks=2) == 16 + 2 * (2 + 6)
+
+
+def test_a_window_that_follows_the_last_keeps_its_padded_frame() -> None:
+    layout = WindowLayout(
+        semantic_frames=0, semantic_hop=0, coarse_frames=3, coarse_hop=3, coarse_padded=1
+    )
+    assert (layout.coarse_kept, layout.free_tokens(2, codebooks=2)) == (0, 12)
+    windows = [np.tile([9, 18], 3)[None] + number for number in range(2)]
+    joined = join_windows(windows, vocabulary=VOCABULARY, layout=layout)
+    assert joined.coarse[0, :, 0].tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def accompanist_of(model: Any, *, fine: bool) -> Accompanist:

@@ -9,9 +9,18 @@ import soxr
 
 from singsong.generation.song_windows import window_layout
 from singsong.generation.vocal_windows import VocalWindows
+from singsong.schemas.geometry import AcousticGeometry
 from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
+from singsong.schemas.records import Geometry
 from tests.support.keyed_random import keyed
-from tests.support.recording_models import NOISE_SEED, RATE, SIGMA, voice, windows_of
+from tests.support.recording_models import (
+    NOISE_SEED,
+    RATE,
+    SIGMA,
+    RecordingModel,
+    voice,
+    windows_of,
+)
 
 
 def cut_by_hand(vocals: np.ndarray) -> np.ndarray:
@@ -106,3 +115,55 @@ def test_a_hop_is_its_part_of_a_window(hop_fraction: float, hops: tuple[int, int
     layout = window_layout(provenance, hop_fraction)
     assert (layout.semantic_frames, layout.coarse_frames) == (4, 8)
     assert (layout.semantic_hop, layout.coarse_hop) == hops
+
+
+# 441000 samples are 861.3 hops of 512: training clips end in 344 samples of silence.
+DAC_44KHZ = AcousticGeometry(
+    sample_rate_hz=44100, hop_samples=512, codebooks=9, coarse_codebooks=3, codebook_size=1024
+)
+
+
+def windows_of_dac(clip_seconds: float = 10.0) -> VocalWindows:
+    windows = windows_of(noisy=False, semantic_rate_hz=800)
+    recipe = DatasetRecipe(encode=EncodeRecipe(clip_seconds=clip_seconds))
+    geometry = Geometry(acoustic=DAC_44KHZ, semantic=windows.semantic.geometry)
+    provenance = replace(windows.provenance, recipe=recipe, geometry=geometry)
+    acoustic = RecordingModel(DAC_44KHZ, (9,))
+    return replace(windows, provenance=provenance, acoustic=acoustic)
+
+
+@pytest.mark.parametrize(("clip_seconds", "padded"), [(10.0, (0, 1)), (5.12, (1, 0))])
+def test_a_frame_with_silence_of_a_clip_s_end_is_known(
+    clip_seconds: float, padded: tuple[int, int]
+) -> None:
+    """5.12 s are 441 hops of 512 samples, and 10.24 semantic frames."""
+    layout = windows_of_dac(clip_seconds).layout
+    assert (layout.semantic_padded, layout.coarse_padded) == padded
+    layout = window_layout(replace(windows_of().provenance))
+    assert (layout.semantic_padded, layout.coarse_padded) == (0, 0)
+
+
+def test_windows_start_at_whole_frames_of_any_codec() -> None:
+    """Hops of 431 frames: 220672 samples, which are 4003.12 at the rate of the encoder."""
+    windows = windows_of_dac()
+    vocals = np.arange(70 * 220_672, dtype=np.float32) / (70 * 220_672)
+    windows.tokens(vocals, sample_rate_hz=44100)
+    acoustic, semantic = windows.acoustic.heard, windows.semantic.heard
+    assert len(acoustic) == len(semantic) == 70
+    for number in (0, 1, 69):
+        start = number * 220_672
+        heard = vocals[start : start + 441_000]
+        np.testing.assert_array_equal(acoustic[number, : len(heard)], heard)
+        # The vocals rise steadily, so their level tells the time.
+        seconds = semantic[number, 400] * 70 * 220_672 / 44100
+        assert seconds == pytest.approx(start / 44100 + 400 / 800, abs=1.5 / 800)
+
+
+@pytest.mark.parametrize(
+    ("samples", "windows"),
+    [(441_000, 1), (441_020, 1), (441_100, 2), (441_000 + 60 * 220_672, 61)],
+)
+def test_as_many_windows_as_cover_the_vocals(samples: int, windows: int) -> None:
+    """A few samples too many cost none; five minutes of hops do not add up to one too few."""
+    assert windows_of_dac().count(samples, sample_rate_hz=44100) == windows
+    assert windows_of_dac().count(441_100 + 60 * 220_672, sample_rate_hz=44100) == 62

@@ -75,7 +75,9 @@ def test_unknown_options_and_names_list_the_known_ones(offer: Offer) -> None:
     offer("plug_strict", CODEC, strict="Strict")
     with pytest.raises(ValueError, match=r"options of strict are \['layer'\], found 'width'"):
         load_model("acoustic", "strict,width=1")
-    with pytest.raises(ValueError, match=r"one of \['dac', 'lite', 'strict'\], found 'musicnet'"):
+    with pytest.raises(
+        ValueError, match=r"one of \['dac', 'encodec', 'lite', 'lyra', 'strict'\], found 'musicnet'"
+    ):
         load_model("acoustic", "musicnet")
 
 

