@@ -21,6 +21,7 @@ from singsong.models.conformance import (
     noise_clips,
 )
 from tests.support.lyra_files import lyra_folder
+from tests.support.mdx_files import N_FFT, save_small_net
 from tests.support.small_checkpoints import (
     DEMUCS_SOURCES,
     build_htdemucs,
@@ -85,6 +86,14 @@ def hdemucs(folder: Path) -> None:
     save_demucs_th(model, folder / "small.th")
 
 
+def mdx(folder: Path) -> tuple[str, dict[str, Any]]:
+    file = folder / "vocals.onnx"
+    if not file.exists():
+        folder.mkdir()
+        save_small_net(file)
+    return str(file), {"stem": "vocals", "n_fft": N_FFT}
+
+
 def lyra(pack: int) -> Save:
     return lambda _folder: (str(lyra_folder()), {"pack": pack})
 
@@ -125,6 +134,7 @@ CASES = {
     "htdemucs": separator("demucs", once(htdemucs)),
     "htdemucs, shifted": separator("demucs", once(htdemucs, shifts=1), samples=12_000),
     "hdemucs": separator("demucs", once(hdemucs)),
+    "mdx": separator("mdx", mdx),
     "dac 16 kHz": codec("dac", at(save_dac, 16000), 500),
     "dac 24 kHz": codec("dac", at(save_dac, 24000), 750),
     "dac 44.1 kHz": codec("dac", at(save_dac, 44100), 862),
