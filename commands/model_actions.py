@@ -95,22 +95,29 @@ def fetch(args: argparse.Namespace) -> int:
     """
     for role, spec in args.models.items():
         print(printable(f"{role} {spec}"), flush=True)
-        files = model_files(role, spec)
-        for path in files:
-            digest, size = sha256_of(str(path))
-            print(printable(f"  {digest}  {size / 1e6:9.1f} MB  {path.name}"))
-        if not files:
-            place = "from this machine" if is_local(spec) else "with an installed package"
-            print(f"  comes {place}: there is nothing to download")
-        elif args.to is not None:
-            spec = _copied(role, spec, files, to=Path(args.to))
-            print(printable(f"  to load it from the folder: --{role} {spec}"))
-        model = make_model(_loadable(role, spec), spec, **_PLACE)
+        place = _fetched(role, spec, to=args.to)
+        model = make_model(_loadable(role, place), place, **_PLACE)
         print(f"  weights {model.weights_sha256}", flush=True)
     return ExitCode.DONE
 
 
 _PLACE: dict[str, Any] = {"device": "cpu", "dtype": "float32", "batch_clips": 1}
+
+
+def _fetched(role: str, spec: ModelSpec, *, to: str | None) -> ModelSpec:
+    """Fetches a model, prints its files, and returns the spec that loads what was fetched."""
+    files = model_files(role, spec)
+    for path in files:
+        digest, size = sha256_of(str(path))
+        print(printable(f"  {digest}  {size / 1e6:9.1f} MB  {path.name}"))
+    if not files:
+        place = "from this machine" if is_local(spec) else "with an installed package"
+        print(f"  comes {place}: there is nothing to download")
+    if not files or to is None:
+        return spec
+    copy = _copied(role, spec, files, to=Path(to))
+    print(printable(f"  to load it from the folder: --{role} {copy}"))
+    return copy
 
 
 def _copied(role: str, spec: ModelSpec, files: Sequence[Path], *, to: Path) -> ModelSpec:

@@ -29,6 +29,7 @@ from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError, safe_open
 
 from singsong.models.weights import WeightsError, load_safely
+from singsong.storage import is_machine_trouble
 
 MODEL_CLASSES = (HTDemucs, HDemucs, Demucs)
 _CLASS_BY_NAME = {f"{klass.__module__}.{klass.__name__}": klass for klass in MODEL_CLASSES}
@@ -173,6 +174,8 @@ def published_files(name: str, *, download: bool = True) -> list[Path]:
         return _from_server(name, download=download)
     # torch raises a RuntimeError for a file with another sha256, and keeps nothing of it.
     except (OSError, RuntimeError) as error:
+        if is_machine_trouble(error):
+            raise
         raise WeightsError(
             f"cannot download the Demucs model {name!r} ({error}): put its .yaml and .safetensors "
             "or .th files in a folder and give that as the source"

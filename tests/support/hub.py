@@ -24,14 +24,14 @@ class Hub:
     Attributes:
         url: Its address.
         folder: `<user>/<repository>/<file>` below it are its models.
-        cut: Names of files whose first transfer ends in the middle.
+        cut: How many transfers of a file, by name, end in the middle.
         wrong: Names of files that come with one bit changed.
         sent: Each file that was sent, and where it began.
     """
 
     url: str
     folder: Path
-    cut: set[str] = field(default_factory=set)
+    cut: dict[str, int] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)
     sent: list[tuple[str, int]] = field(default_factory=list)
 
@@ -59,14 +59,19 @@ class _Handler(BaseHTTPRequestHandler):
         hub: Hub = self.server.hub  # type: ignore[attr-defined]
         return hub
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         pass
+
+    def _path(self) -> str:
+        return self.path.partition("?")[0]
 
     def do_HEAD(self) -> None:
         self._file(body=False)
 
     def do_GET(self) -> None:
-        found = re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/\w+|/tree/\w+)?(\?.*)?", self.path)
+        found = re.fullmatch(
+            r"/api/models/([^/]+/[^/]+)(/revision/\w+|/tree/\w+)?(\?.*)?", self.path
+        )
         if found is None:
             self._file(body=True)
             return
@@ -80,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"_id": "1", "id": found[1], "sha": COMMIT, "siblings": names})
 
     def _file(self, *, body: bool) -> None:
-        name = re.sub(r"/resolve/\w+/", "/", self.path).lstrip("/")
+        name = re.sub(r"/resolve/\w+/", "/", self._path()).lstrip("/")
         path = self.hub.folder / name
         if not path.is_file():
             self._missing("EntryNotFound" if path.parent.is_dir() else "RepoNotFound")
@@ -102,8 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.sent.append((name, start))
         if name in self.hub.wrong:
             content = bytes([*content[:-1], content[-1] ^ 1])
-        if name in self.hub.cut:
-            self.hub.cut.remove(name)
+        if self.hub.cut.get(name, 0):
+            self.hub.cut[name] -= 1
             content = content[: len(content) // 2]
             self.close_connection = True
         self.wfile.write(content[start:])
