@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from singsong.models.built_in import ADAPTERS, Adapter, Parser
 from singsong.models.loaded import load_once
 from singsong.models.plugins import find_plugin, plugin_packages
-from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
 from singsong.schemas.extras import extra_needed
 from singsong.schemas.recipe import ModelSpec
 
 if TYPE_CHECKING:
+    from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
     from singsong.models.ssl_features import SslFeatures
 
 MODEL_ROLES = ("separator", "acoustic", "semantic")

@@ -116,6 +116,7 @@ def here(printed: str) -> set[str]:
     return {one["spec"] for one in json.loads(printed) if one.get("here")}
 
 
+@pytest.mark.slow
 def test_a_profile_is_fetched_ahead_and_loads_without_a_network(
     run: Callable[..., Runs], hub: Hub, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_profile_is_fetched_ahead_and_loads_without_a_network(
     assert loaded_there[1].count("comes from this machine") == 3
 
 
+@pytest.mark.slow
 def test_what_is_in_the_cache_needs_no_hub_and_what_is_not_says_so(
     run: Callable[..., Runs], tmp_path: Path
 ) -> None:
@@ -182,6 +184,7 @@ def test_what_is_in_the_cache_needs_no_hub_and_what_is_not_says_so(
     assert "check the name and the network" in missing[2]
 
 
+@pytest.mark.slow
 def test_a_wrong_or_broken_download_is_not_kept(
     run: Callable[..., Runs], hub: Hub, tmp_path: Path
 ) -> None:
