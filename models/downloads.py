@@ -41,7 +41,8 @@ def model_files(role: str, spec: ModelSpec) -> list[Path]:
         return []
     if known.way is Way.HAND:
         raise WeightsError(
-            f"{spec} cannot be downloaded from here: {known.origin}, then name it as {known.spec}"
+            f"{spec} is not there and must be fetched by hand: {known.origin}; then name it as "
+            f"{known.spec}"
         )
     source = spec.source or ModelSpec.parse(known.spec).source or ""
     if Path(source).is_absolute() or source.startswith("."):

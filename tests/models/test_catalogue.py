@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
 from transformers import (
     DacConfig,
     DacModel,
+    EncodecConfig,
+    EncodecModel,
     HubertConfig,
     HubertModel,
     Wav2Vec2BertConfig,
@@ -20,12 +23,13 @@ from transformers import (
 
 from singsong.models import dac, htdemucs
 from singsong.models.built_in import ADAPTERS
-from singsong.models.catalogue import KNOWN_MODELS, KnownModel, Way, known_as
-from singsong.models.downloads import is_here
+from singsong.models.catalogue import KNOWN_MODELS, Way, known_as
+from singsong.models.downloads import is_here, model_files
 from singsong.models.lite.bundled import weights_path
 from singsong.models.registry import MODEL_ROLES
 from singsong.models.spleeter import packaged_checkpoint
 from singsong.models.ssl_features import KINDS
+from singsong.models.weights import WeightsError
 from singsong.pipelines.recipe_arguments import PROFILES
 from singsong.schemas.recipe import ModelSpec
 from tests.support.small_checkpoints import DEMUCS_SOURCES
@@ -102,6 +106,12 @@ def _dac(n_codebooks: int, *strides: int) -> DacModel:
         ("acoustic", "dac:descript/dac_16khz", 4, lambda: _dac(12, 2, 4, 5, 8)),
         ("acoustic", "dac:descript/dac_24khz", 4, lambda: _dac(32, 2, 4, 5, 8)),
         ("acoustic", "dac:descript/dac_44khz", 4, lambda: _dac(9, 2, 4, 8, 8)),
+        (
+            "acoustic",
+            "encodec:facebook/encodec_24khz",
+            4,
+            lambda: EncodecModel(EncodecConfig()),
+        ),
         ("semantic", "hubert:facebook/hubert-base-ls960", 4, lambda: HubertModel(HubertConfig())),
         (
             "semantic",
@@ -120,14 +130,12 @@ def test_sizes_are_those_of_networks_of_the_published_shape(
     assert BY_SPEC[role, spec].megabytes == pytest.approx(values * bytes_each / 1e6, rel=0.01)
 
 
-def test_what_is_got_by_hand_is_never_taken_to_be_here() -> None:
-    model = KnownModel(
-        role="acoustic",
-        spec="dac:FOLDER",
-        what="",
-        megabytes=None,
-        licence="",
-        way=Way.HAND,
-        origin="git clone",
-    )
-    assert not is_here(model)
+def test_what_is_got_by_hand_is_never_taken_to_be_here(tmp_path: Path) -> None:
+    by_hand = [model for model in KNOWN_MODELS if model.way is Way.HAND]
+    assert {model.name for model in by_hand} == {"lyra", "mdx"}
+    for model in by_hand:
+        assert not is_here(model)
+        with pytest.raises(WeightsError, match=r"must be fetched by hand: git clone .*; then name"):
+            model_files(model.role, ModelSpec.parse(model.spec))
+        spec = ModelSpec(name=model.name, source=str(tmp_path))
+        assert model_files(model.role, spec) == []
