@@ -108,6 +108,7 @@ COMMANDS: Mapping[str, Command] = {
         ("prepare", "pipelines.prepare", "turn music into a versioned dataset of codes"),
         ("retry", "pipelines.retry", "run the failed inputs of a dataset again"),
         ("dataset", "commands.dataset", "show, verify or preview a dataset"),
+        ("models", "commands.models", "list, fetch, check or time models"),
         ("listen", "commands.listen", "make a page to hear the codes of a dataset"),
         ("fit", "pipelines.fit", "fit the codebooks of the lite models or of a semantic encoder"),
         ("train", "commands.train", "train a model on a dataset"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -24,9 +25,11 @@ from demucs.htdemucs import HTDemucs
 from demucs.pretrained import REMOTE_ROOT, ROOT_URL
 from demucs.states import load_model
 from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError, safe_open
 
 from singsong.models.weights import WeightsError, load_safely
+from singsong.storage import is_machine_trouble
 
 MODEL_CLASSES = (HTDemucs, HDemucs, Demucs)
 _CLASS_BY_NAME = {f"{klass.__module__}.{klass.__name__}": klass for klass in MODEL_CLASSES}
@@ -109,12 +112,18 @@ def _fraction(value: dict[str, Any]) -> Any:
 
 
 def _bag(path: Path, file_of: Callable[[str], Path]) -> BagOfModels:
-    """Returns the bag that a YAML file describes: model signatures, weights, segment."""
+    """Returns the models of a bag, with its weights for each source and its segment."""
+    bag = _read_bag(path)
+    models = [load_one(file_of(signature)) for signature in bag["models"]]
+    return BagOfModels(models, bag.get("weights"), bag.get("segment"))
+
+
+def _read_bag(path: Path) -> dict[str, Any]:
+    """Returns what a YAML file says of a bag: model signatures, weights, segment."""
     bag = yaml.safe_load(path.read_text())
     if not isinstance(bag, dict) or not bag.get("models"):
         raise WeightsError(f"{path} is not a bag of Demucs models")
-    models = [load_one(file_of(signature)) for signature in bag["models"]]
-    return BagOfModels(models, bag.get("weights"), bag.get("segment"))
+    return bag
 
 
 def _only_model_in(folder: Path) -> Path:
@@ -143,46 +152,81 @@ def _file_of(signature: str, folder: Path) -> Path:
     return found[0]
 
 
-def _published(name: str) -> BagOfModels:
+def published_files(name: str, *, download: bool = True) -> list[Path]:
+    """Returns the files of a published model, on this machine: first the bag's, if it is a bag.
+
+    They come from the Hugging Face hub or, if that has no such model, from Meta's server, whose
+    file names hold the start of their sha256.
+
+    Args:
+        name: As for `load_bag`.
+        download: Whether to download what is missing.
+
+    Raises:
+        WeightsError: There is no such model, or no network, or a file is missing and may not be
+            downloaded.
+    """
     try:
-        return _from_hub(name)
-    except OSError as error:
+        return _from_hub(name, download=download)
+    except (OSError, HTTPError) as error:
         _logger.info("no Demucs model %s from the hub (%s), trying Meta's server", name, error)
     try:
-        return _from_server(name)
-    except OSError as error:
+        return _from_server(name, download=download)
+    # torch raises a RuntimeError for a file with another sha256, and keeps nothing of it.
+    except (OSError, RuntimeError) as error:
+        if is_machine_trouble(error):
+            raise
         raise WeightsError(
             f"cannot download the Demucs model {name!r} ({error}): put its .yaml and .safetensors "
             "or .th files in a folder and give that as the source"
         ) from error
 
 
-def _from_hub(name: str) -> BagOfModels:
+def _published(name: str) -> BagOfModels:
+    first, *models = published_files(name)
+    if first.suffix != ".yaml":
+        return BagOfModels([load_one(first)])
+    by_signature = {file.stem.split("-")[0]: file for file in models}
+    return _bag(first, by_signature.__getitem__)
+
+
+def _signatures(bag: Path) -> list[str]:
+    """Returns the models of a bag, each once."""
+    return list(dict.fromkeys(_read_bag(bag)["models"]))
+
+
+def _from_hub(name: str, *, download: bool) -> list[Path]:
     namespace, _, short = name.rpartition("/")
     repo = f"{namespace or DEFAULT_NAMESPACE}/{hf_repo_name(short)}"
 
-    def download(file: str) -> Path:
-        return Path(hf_hub_download(repo, file))
+    def file_of(file: str) -> Path:
+        return Path(hf_hub_download(repo, file, local_files_only=not download))
 
-    return _bag(download(f"{short}.yaml"), lambda signature: download(f"{signature}.safetensors"))
+    bag = file_of(f"{short}.yaml")
+    return [bag, *(file_of(f"{signature}.safetensors") for signature in _signatures(bag))]
 
 
-def _from_server(name: str) -> BagOfModels:
+def _from_server(name: str, *, download: bool) -> list[Path]:
     urls = _server_urls((REMOTE_ROOT / "files.txt").read_text())
 
-    def download(signature: str) -> Path:
+    def file_of(signature: str) -> Path:
         if signature not in urls:
             raise WeightsError(f"no Demucs model is named {signature!r}")
         url = urls[signature]
         target = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
         if not target.exists():
+            if not download:
+                raise FileNotFoundError(f"{target} does not exist")
             target.parent.mkdir(parents=True, exist_ok=True)
             sha256_start = target.stem.partition("-")[2]
-            torch.hub.download_url_to_file(url, str(target), sha256_start, progress=False)
+            progress = sys.stderr.isatty()
+            torch.hub.download_url_to_file(url, str(target), sha256_start, progress=progress)
         return target
 
     bag = REMOTE_ROOT / f"{name}.yaml"
-    return _bag(bag, download) if bag.is_file() else BagOfModels([load_one(download(name))])
+    if not bag.is_file():
+        return [file_of(name)]
+    return [bag, *(file_of(signature) for signature in _signatures(bag))]
 
 
 def _server_urls(listing: str) -> dict[str, str]:

@@ -54,9 +54,9 @@ class Plugin:
     options: frozenset[str] | None
 
 
-def plugin_names(role: str) -> set[str]:
-    """Returns the names of the models that installed packages offer for a role."""
-    return {entry.name for entry in _entries(role)}
+def plugin_packages(role: str) -> list[tuple[str, str]]:
+    """Returns each model that installed packages offer for a role: its name, and whose it is."""
+    return sorted((entry.name, _package(entry)) for entry in _entries(role))
 
 
 def find_plugin(role: str, name: str, *, built_in: Collection[str]) -> Plugin | None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from singsong.models.built_in import ADAPTERS, Adapter, Parser
 from singsong.models.loaded import load_once
-from singsong.models.plugins import find_plugin, plugin_names
-from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
+from singsong.models.plugins import find_plugin, plugin_packages
 from singsong.schemas.extras import extra_needed
 from singsong.schemas.recipe import ModelSpec
 
 if TYPE_CHECKING:
+    from singsong.models.protocols import AcousticCodec, SemanticEncoder, Separator
     from singsong.models.ssl_features import SslFeatures
 
 MODEL_ROLES = ("separator", "acoustic", "semantic")
@@ -175,22 +175,45 @@ def load_ssl_features(spec: ModelSpec, *, device: str, dtype: str, batch_clips: 
     return features
 
 
-def _load(role: str, spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> Any:
+def make_model(role: str, spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> Any:
+    """Returns a new instance of a model, for whoever compares two or lets it go again.
+
+    Args:
+        role: As for `load_model`, or "features": see `load_ssl_features`.
+        spec: Name, source and options.
+        device: As for `load_separator`.
+        dtype: As for `load_separator`.
+        batch_clips: As for `load_separator`.
+
+    Raises:
+        ValueError: As for `load_separator`.
+        MissingLibraryError: The library behind the model is not installed.
+    """
     if batch_clips < 1:
         raise ValueError(f"batch_clips must be at least 1, found {batch_clips}")
+    with extra_needed("prepare", by=f"the {role} model {spec.name}"):
+        adapter = _adapter(role, spec.name)
+        return adapter.make(
+            spec.source,
+            device=device,
+            dtype=dtype,
+            batch_clips=batch_clips,
+            **_parsed(spec, adapter.options),
+        )
 
-    def make() -> Any:
-        with extra_needed("prepare", by=f"the {role} model {spec.name}"):
-            adapter = _adapter(role, spec.name)
-            return adapter.make(
-                spec.source,
-                device=device,
-                dtype=dtype,
-                batch_clips=batch_clips,
-                **_parsed(spec, adapter.options),
-            )
 
-    return load_once((role, spec, device, dtype, batch_clips), make)
+def check_spec(role: str, spec: ModelSpec) -> None:
+    """Checks the name and the options of a spec, and loads no model.
+
+    Raises:
+        ValueError: The name or an option is unknown or wrong.
+    """
+    _parsed(spec, _adapter(role, spec.name).options)
+
+
+def _load(role: str, spec: ModelSpec, *, device: str, dtype: str, batch_clips: int) -> Any:
+    where: dict[str, Any] = {"device": device, "dtype": dtype, "batch_clips": batch_clips}
+    return load_once((role, spec, *where.values()), lambda: make_model(role, spec, **where))
 
 
 def _adapter(role: str, name: str) -> Adapter:
@@ -200,7 +223,7 @@ def _adapter(role: str, name: str) -> Adapter:
         options = None if plugin.options is None else dict.fromkeys(plugin.options, str)
         return Adapter(make=plugin.make, options=options)
     if name not in built_in:
-        known = sorted({*built_in, *plugin_names(role)})
+        known = sorted({*built_in, *(plugin for plugin, _ in plugin_packages(role))})
         raise ValueError(f"{role} must be one of {known}, found {name!r}")
     return built_in[name]
 

@@ -36,25 +36,26 @@ PROFILES: Mapping[str, Mapping[str, str]] = {
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of a `DatasetRecipe`."""
-    _add_model_arguments(parser.add_argument_group("models"))
-    _add_clip_arguments(parser.add_argument_group("clips"))
-    _add_dataset_arguments(parser.add_argument_group("dataset"))
-
-
-def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
-    spec = "NAME[:SOURCE][,KEY=VALUE...]"
-    defaults = EncodeRecipe()
-    group.add_argument(
-        "--profile", choices=sorted(PROFILES), default="lite", help="a set of models"
-    )
-    group.add_argument("--separator", metavar=spec, help="instead of the profile's; or 'none'")
-    group.add_argument(
+    models = parser.add_argument_group("models")
+    add_model_arguments(models, profile="lite")
+    models.add_argument(
         "--stereo",
         action="store_true",
         help="give the separator both channels, and average the vocals; the paper separates mono",
     )
-    group.add_argument("--acoustic", metavar=spec, help="instead of the profile's")
-    group.add_argument("--semantic", metavar=spec, help="instead of the profile's")
+    _add_clip_arguments(parser.add_argument_group("clips"))
+    _add_dataset_arguments(parser.add_argument_group("dataset"))
+
+
+def add_model_arguments(group: argparse._ActionsContainer, *, profile: str | None) -> None:
+    """Adds the flags of the models and of how they run.
+
+    Args:
+        group: Where to.
+        profile: The default of `--profile`; None lets `models_from` return only some roles.
+    """
+    add_spec_arguments(group, profile=profile)
+    defaults = EncodeRecipe()
     add_device_argument(group)
     group.add_argument(
         "--dtype", choices=DTYPES, default=defaults.dtype, help="what the networks compute in"
@@ -65,6 +66,32 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
         default=defaults.batch_clips,
         help="clips in each batch: 1 is fastest on a CPU, 8 or more on a GPU",
     )
+
+
+def add_spec_arguments(group: argparse._ActionsContainer, *, profile: str | None) -> None:
+    """Adds the flags that name models, see `models_from`."""
+    spec = "NAME[:SOURCE][,KEY=VALUE...]"
+    text = "a set of models" if profile else "a set of models; lite if no model is named"
+    group.add_argument("--profile", choices=sorted(PROFILES), default=profile, help=text)
+    group.add_argument("--separator", metavar=spec, help="instead of the profile's; or 'none'")
+    group.add_argument("--acoustic", metavar=spec, help="instead of the profile's")
+    group.add_argument("--semantic", metavar=spec, help="instead of the profile's")
+
+
+def models_from(args: argparse.Namespace) -> dict[str, ModelSpec]:
+    """Returns the models that the flags name, by role; a separator may be left out.
+
+    Raises:
+        ValueError: An option is not `key=value`, or is given twice.
+    """
+    named = {role: getattr(args, role) for role in PROFILES["lite"] if getattr(args, role)}
+    profile = args.profile or (None if named else "lite")
+    chosen = {**PROFILES[profile], **named} if profile else named
+    return {
+        role: ModelSpec.parse(text)
+        for role, text in chosen.items()
+        if (role, text) != ("separator", "none")
+    }
 
 
 def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:
@@ -178,17 +205,13 @@ def recipe_from(args: argparse.Namespace) -> DatasetRecipe:
         ValueError: A value is outside its range.
     """
     asked = NO_FILTER if args.no_filter else thresholds_from(args)
-    models = {
-        role: getattr(args, role) or PROFILES[args.profile][role]
-        for role in ("separator", "acoustic", "semantic")
-    }
-    separator = None if models["separator"] == "none" else ModelSpec.parse(models["separator"])
+    models = models_from(args)
     encode = EncodeRecipe(
         clip_seconds=args.clip_seconds,
-        separator=separator,
+        separator=models.get("separator"),
         stereo=args.stereo,
-        acoustic=ModelSpec.parse(models["acoustic"]),
-        semantic=ModelSpec.parse(models["semantic"]),
+        acoustic=models["acoustic"],
+        semantic=models["semantic"],
         noise_sigma=args.noise_sigma,
         noise_seed=args.noise_seed,
         window=LoudnessWindow(seconds=args.window_seconds, kind=args.window_kind),

@@ -42,7 +42,7 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
             added.add(field.name)
 
 
-def add_device_argument(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_device_argument(group: argparse._ActionsContainer) -> None:
     """Adds `--device`, see `device_from`."""
     group.add_argument("--device", help='"cpu" or "cuda"; cuda with --gpu, else cpu, by default')
 

@@ -25,6 +25,7 @@ WRONG = {
     "prepare": (["missing"], ["missing", "--output", "out"]),
     "retry": ([], ["missing"]),
     "dataset": (["shew", "missing"], ["show", "missing"]),
+    "models": (["lisst"], ["check", "--acoustic", "missing"]),
     "listen": (["missing"], ["missing", "--output", "page"]),
     "fit": (["noise", "missing"], ["acoustic", "missing", "--output", "a.safetensors"]),
     "train": (["accompaniment"], ["accompaniment", "--data", "missing", "--output", "run"]),
@@ -35,6 +36,7 @@ WRONG = {
 # A wrong place for the output, where all inputs are there.
 OUTPUTS = {
     "prepare": ["v.wav", "--output", "file/dataset"],
+    "models": ["fetch", "--to", "file/offline"],
     "listen": ["dataset", "--output", "file/page"],
     "fit": ["acoustic", "v.wav", "--output", "folder"],
     "train": ["fine", "--data", "dataset", "--output", "file/run"],

@@ -71,8 +71,11 @@ def test_every_command_has_the_flags_that_the_page_gives_it(
     text = text.replace("/usr/share/games/", "/nowhere/")
     if "demo-songs" in text:
         text += " --songs 0"
+    if "singsong models" in text and "list" not in text:
+        text += " --separator nobodys"  # or models would be downloaded
     words = shlex.split(text)
-    assert cli.main(words[words.index("singsong") + 1 :]) == 1
+    code = 0 if "models list" in text else 1
+    assert cli.main(words[words.index("singsong") + 1 :]) == code
     assert "usage" not in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from demucs.htdemucs import HTDemucs
 from benchmarks.support.demucs_files import save_demucs_safetensors
 from singsong.models import demucs_checkpoints
 from singsong.models.conformance import noise_clips
+from singsong.models.demucs_checkpoints import published_files
 from singsong.models.htdemucs import DemucsSeparator
 from singsong.models.weights import WeightsError
 from singsong.schemas.arrays import FloatArray
+from tests.support.hub import Hub, running_hub
 from tests.support.small_checkpoints import (
     DEMUCS_SOURCES,
     Malice,
@@ -239,7 +242,8 @@ def test_quantised_models_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_names_go_to_the_hub_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def download(repo: str, file: str) -> str:
+    def download(repo: str, file: str, *, local_files_only: bool) -> str:
+        assert not local_files_only
         asked.append((repo, file))
         known = {"htdemucs_ft.yaml": "bag.yaml", "aaaa.safetensors": "aaaa.safetensors"}
         # The bag's other model lies in the test's folder in the other format.
@@ -251,33 +255,74 @@ def test_names_go_to_the_hub_first(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert asked == [("someone/HTDemucs-ft", file) for file in files]
 
 
-def test_names_then_go_to_the_server(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unreachable(repo: str, file: str) -> str:
+@pytest.fixture
+def server(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Meta's server, the hub being out of reach, with one bag of one model."""
+
+    def unreachable(repo: str, file: str, *, local_files_only: bool) -> str:
         raise ConnectionError(f"no route to {repo}/{file}")
 
     content = (folder / "bbbb.th").read_bytes()
-    remote = tmp_path / "server" / "hybrid_transformer"
-    remote.mkdir(parents=True)
+    name = f"bbbb-{hashlib.sha256(content).hexdigest()[:8]}.th"
+    (tmp_path / "served" / "final").mkdir(parents=True)
+    (tmp_path / "served" / "final" / name).write_bytes(content)
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    (remote / "files.txt").write_text(f"# models\nroot: final/\n{name}\n")
+    (remote / "mine.yaml").write_text("models: ['bbbb']\n")
     monkeypatch.setattr(demucs_checkpoints, "hf_hub_download", unreachable)
-    monkeypatch.setattr(demucs_checkpoints, "ROOT_URL", f"file://{tmp_path}/server/")
+    monkeypatch.setattr(demucs_checkpoints, "REMOTE_ROOT", remote)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
-    with pytest.raises(WeightsError, match="cannot download the Demucs model 'htdemucs'"):
-        DemucsSeparator("htdemucs")
+    with running_hub(tmp_path / "served") as hub:
+        monkeypatch.setattr(demucs_checkpoints, "ROOT_URL", f"{hub.url}/")
+        yield hub
+
+
+def in_cache(server: Hub) -> list[str]:
+    cache = server.folder.parent / "cache"
+    return [path.name for path in cache.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", ["mine", "bbbb"])
+def test_names_then_go_to_the_server_once(server: Hub, folder: Path, name: str) -> None:
+    digest = DemucsSeparator(str(folder / "bbbb.th")).weights_sha256
+    with pytest.raises(WeightsError, match="does not exist"):
+        published_files(name, download=False)
+    assert DemucsSeparator(name).weights_sha256 == digest
+    assert DemucsSeparator(name).weights_sha256 == digest
+    (file,) = in_cache(server)
+    assert server.sent == [(file, 0)]
+    files = published_files(name, download=False)
+    assert [path.name for path in files] == ([file] if name == "bbbb" else ["mine.yaml", file])
+
+
+@pytest.mark.parametrize("fault", ["wrong", "cut"])
+def test_a_download_with_another_sha256_is_refused_and_not_kept(server: Hub, fault: str) -> None:
+    (path,) = (server.folder / "final").iterdir()
+    server.wrong, server.cut = ({path.name}, {}) if fault == "wrong" else (set(), {path.name: 1})
+    with pytest.raises(WeightsError, match=r"cannot download the Demucs model 'mine' .*hash"):
+        DemucsSeparator("mine")
+    assert in_cache(server) == []
+    server.wrong = set()
+    DemucsSeparator("mine")
+    assert in_cache(server) == [path.name]
+
+
+def test_an_unknown_name_and_a_server_without_the_file_say_so(server: Hub) -> None:
     with pytest.raises(WeightsError, match="no Demucs model is named 'unheard_of'"):
         DemucsSeparator("unheard_of")
-    monkeypatch.setattr(torch.hub, "download_url_to_file", _copy_of(content))
-    digest = DemucsSeparator(str(folder / "bbbb.th")).weights_sha256
-    assert DemucsSeparator("htdemucs").weights_sha256 == digest
-    assert [file.name for file in (tmp_path / "cache").rglob("*.th")] == ["955717e8-8726e21a.th"]
+    (path,) = (server.folder / "final").iterdir()
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"cannot download the Demucs model 'mine' .*404"):
+        DemucsSeparator("mine")
 
 
-def _copy_of(content: bytes):  # type: ignore[no-untyped-def]
-    """A download whose content need not have the published sha256."""
-
-    def download(url: str, target: str, sha256_start: str, *, progress: bool) -> None:
-        assert url.endswith(f"hybrid_transformer/955717e8-{sha256_start}.th")
-        Path(target).write_bytes(content)
-
-    return download
+def test_the_published_names_have_a_url_for_each_model() -> None:
+    root = demucs_checkpoints.REMOTE_ROOT
+    urls = demucs_checkpoints._server_urls((root / "files.txt").read_text())
+    server = "https://dl.fbaipublicfiles.com/demucs"
+    assert urls["955717e8"] == f"{server}/hybrid_transformer/955717e8-8726e21a.th"
+    bags = [*root.glob("*.yaml")]
+    assert len(bags) > 5
+    for bag in bags:
+        assert set(demucs_checkpoints._signatures(bag)) <= set(urls), bag
