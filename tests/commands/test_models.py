@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.support.demucs_files import save_demucs_safetensors
 from singsong.commands import cli, model_actions
 from singsong.commands.model_actions import table_lines
 from singsong.commands.model_speed import Speed, measure
@@ -30,7 +31,6 @@ from tests.support.small_checkpoints import (
     build_htdemucs,
     save_codebook,
     save_dac,
-    save_demucs_safetensors,
     save_hubert,
     save_w2v_bert,
 )

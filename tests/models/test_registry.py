@@ -99,7 +99,7 @@ def test_threads_share_one_load(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("load", "known"),
     [
-        (load_separator, r"separator must be one of \['demucs', 'spleeter'\]"),
+        (load_separator, r"separator must be one of \['demucs', 'mdx', 'spleeter'\]"),
         (load_acoustic, r"acoustic must be one of \['dac', 'encodec', 'lite', 'lyra'\]"),
         (load_semantic, r"semantic must be one of \['hubert', 'lite', 'w2v-bert'\]"),
     ],
