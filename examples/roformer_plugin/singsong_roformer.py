@@ -84,19 +84,13 @@ class RoFormerSeparator:
         return stems if stems.ndim == 3 else stems[:, self._stem]
 
 
-class ConfigLoader(yaml.SafeLoader):
-    """Runs no code, and knows the one tag that published configurations need."""
-
-
-ConfigLoader.add_constructor("tag:yaml.org,2002:python/tuple", ConfigLoader.construct_yaml_seq)
-
-
 def read_config(path: Path) -> dict[str, Any]:
     """Returns what shapes the result: the network's arguments, its chunk and the stem to take."""
     if not path.is_file():
         raise WeightsError(f"no configuration at {path}: put it there, or give config=FILE.yaml")
     try:
-        config = yaml.load(path.read_text(), Loader=ConfigLoader)
+        # Published files tag lists as tuples, which only an unsafe loader would read.
+        config = yaml.safe_load(path.read_text().replace("!!python/tuple", ""))
         model, training = config["model"], config["training"]
         chunk = int({**config.get("audio", {}), **config.get("inference", {})}["chunk_size"])
         target = training.get("target_instrument")
