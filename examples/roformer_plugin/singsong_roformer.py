@@ -97,15 +97,17 @@ def read_config(path: Path) -> dict[str, Any]:
         stems = [str(name).lower() for name in ([target] if target else training["instruments"])]
         known = set(inspect.signature(MelBandRoformer).parameters)
         unknown = sorted(name for name in model if model[name] and name not in known)
+        kind = {"stereo": bool(model.get("stereo")), "num_stems": model.get("num_stems", 1)}
     except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path} is not a configuration of a RoFormer: {error!r}") from error
-    if unknown or not model.get("stereo") or "vocals" not in stems:
+    if unknown or kind != {"stereo": True, "num_stems": len(stems)} or "vocals" not in stems:
         raise WeightsError(
-            f"{path} must be of a stereo Mel-Band RoFormer that gives vocals: it has stereo "
-            f"{model.get('stereo')}, stems {stems} and, unknown to mel_band_roformer, {unknown}"
+            f"{path} must be of a stereo Mel-Band RoFormer that gives vocals, found {kind}, "
+            f"stems {stems} and, unknown to mel_band_roformer, {unknown}"
         )
     loss = {name for name in known if name.startswith("multi_stft")}  # unused, and wants tuples
-    network = {name: model[name] for name in sorted(model) if name in known - loss}
+    network = {name: model[name] for name in model if name in known - loss}
+    network["match_input_audio_length"] = True
     return {"network": network, "chunk_samples": chunk, "stem": stems.index("vocals")}
 
 
@@ -115,7 +117,7 @@ def build_network(arguments: dict[str, Any], source: str) -> MelBandRoformer:
     for name in ("state", "state_dict", "model_state_dict"):  # as trainers nest them
         tensors = tensors.get(name, tensors) if isinstance(tensors, dict) else tensors
     try:
-        net = MelBandRoformer(**arguments, match_input_audio_length=True).eval()
+        net = MelBandRoformer(**arguments).eval()
         net.load_state_dict(tensors)
     except (TypeError, RuntimeError) as error:
         raise WeightsError(f"{source} does not fit its configuration: {error}") from error
