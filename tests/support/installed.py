@@ -62,6 +62,18 @@ class Environment:
         link_distributions(made.site, None if extras is None else closure(wanted, extras))
         return made
 
+    def install(self, package: Path) -> None:
+        """Installs a package from its source, and from the index what it needs and is not here.
+
+        The versions that are here are fixed: another one would be put over the linked files.
+        """
+        fixed = self.python.parent.parent / "constraints.txt"
+        lines = [f"{name}=={one.version}\n" for name, one in _installed().items()]
+        fixed.write_text("".join(lines))
+        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet"]
+        flags = ["--disable-pip-version-check", "--constraint", str(fixed)]
+        subprocess.run([*pip, *flags, str(package)], check=True, env=_clean_environment())
+
     def run(self, *arguments: str, cwd: Path, code: int = 0) -> str:
         """Runs its Python in a folder, checks the exit code and returns what it printed."""
         ran = subprocess.run(
