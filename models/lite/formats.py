@@ -82,7 +82,7 @@ def fill(
 
 
 LEVEL_WEIGHT = 20.0
-QUIET = 0.02
+QUIET = 0.01
 """Bands below this share of the frame's mean power get no more power than their envelope has."""
 NOISE_SHARE = 0.5
 NOISE_CEILING = 0.06
@@ -118,7 +118,7 @@ def restore(
     lacking = (level - mean_power(noise_powers)).clamp(min=0)
     power = mean_power(found)
     gain = (lacking / power.clamp(min=_LEAST_POWER)).sqrt().clamp(max=MAX_GAIN)
-    rest = (lacking - gain.square() * power).clamp(min=0)
+    rest = (lacking - MAX_GAIN**2 * power).clamp(min=0)
     noise_powers = noise_powers + wanted * (rest / mean_power(wanted))
     shaped = frames * spread(kept.sqrt()) * gain
     return shaped + (spread(noise_powers) * profile).sqrt() * noise
