@@ -14,8 +14,8 @@ it decodes is resampled. Each is the mean over the clips of a group.
   window of 1024 samples, hop of 256, floor 1e-5).
 - SI-SDR, dB: see `si_sdr_db`. It counts every difference of the waveform, so a codec that makes up
   a plausible sound scores low however good it sounds.
-- ViSQOL: its audio mode, on both clips resampled to 48 kHz, of the first `--visqol-clips` clips
-  of a group: 1 is bad, 4.73 is the score of the original.
+- ViSQOL: its audio mode, on both clips resampled to 48 kHz, of `--visqol-clips` clips spread
+  evenly over a group: 1 is bad, 4.73 is the score of the original.
 - level, dB: RMS level of the decoded clip less that of the original: the mean of its size, and in
   brackets the mean with its sign.
 - perplexity: of the codes of each codebook, over all clips.
@@ -84,12 +84,13 @@ def measure(
     """Returns the figures of decoded clips, at `COMMON_HZ` like their originals."""
     pairs = list(zip(originals, decoded, strict=True))
     levels = [level_error_db(*pair) for pair in pairs]
+    chosen = {round(place) for place in np.linspace(0, len(pairs) - 1, visqol_clips)}
     api = VisqolApi()
     api.create(mode="audio")
     return Figures(
         mel=float(np.mean([np.mean(np.abs(log_mel(a) - log_mel(b))) for a, b in pairs])),
         si_sdr_db=float(np.mean([si_sdr_db(*pair) for pair in pairs])),
-        visqol=float(np.mean([visqol_of(api, *pair) for pair in pairs[:visqol_clips]] or math.nan)),
+        visqol=float(np.mean([visqol_of(api, *pairs[index]) for index in sorted(chosen)])),
         level_db=float(np.mean(np.abs(levels))),
         signed_level_db=float(np.mean(levels)),
     )

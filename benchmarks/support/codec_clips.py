@@ -1,7 +1,7 @@
 """Clips to measure codecs on: voices and instrumentals that anyone can get."""
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -35,39 +35,31 @@ def gather_clips(
     """
     stem_file, *others = sorted(wheel_recordings(), key=lambda path: path.suffix != ".mp4")
     vocals = _stem(stem_file, _VOCALS_STREAM)
-    groups: dict[str, list[FloatArray]] = {"voices": [], "instrumentals": []}
-    _add(groups, {"voices": vocals, "instrumentals": _stem(stem_file, 0) - vocals})
-    for path in (*others, *songs):
-        _add(groups, _separated(_read(path)))
-    for path in voices:
-        _add(groups, {"voices": _read(path)})
-    for path in music:
-        _add(groups, {"instrumentals": _read(path)})
-    return groups
+    sounds = {
+        "voices": [vocals, *(clip for path in voices for clip in _clips(path))],
+        "instrumentals": [
+            _stem(stem_file, 0) - vocals,
+            *(clip for path in music for clip in _clips(path)),
+        ],
+    }
+    spleeter = load_model("separator", "spleeter")
+    for mix in (clip for path in (*others, *songs) for clip in _clips(path)):
+        voice = spleeter.separate_vocals(mix[None])[0]
+        sounds["voices"].append(voice)
+        sounds["instrumentals"].append(mix - voice)
+    return {
+        group: [clip for clip in clips if np.sqrt(np.mean(clip**2)) > _LEAST_RMS]
+        for group, clips in sounds.items()
+    }
 
 
-def _add(groups: Mapping[str, list[FloatArray]], sounds: Mapping[str, FloatArray]) -> None:
-    for group, sound in sounds.items():
-        groups[group] += [clip for clip in _clips(sound) if np.sqrt(np.mean(clip**2)) > _LEAST_RMS]
-
-
-def _clips(sound: FloatArray) -> Iterator[FloatArray]:
+def _clips(path: Path) -> list[FloatArray]:
+    sound = np.concatenate(list(stream_mono(str(path), rate_hz=RATE_HZ)))
     size = CLIP_SECONDS * RATE_HZ
     whole = len(sound) // size
-    for index in sorted({int(place * whole) for place in PLACES}):
-        yield sound[index * size :][:size]
-
-
-def _separated(mix: FloatArray) -> dict[str, FloatArray]:
-    size = CLIP_SECONDS * RATE_HZ
-    spleeter = load_model("separator", "spleeter")
-    parts = [mix[start : start + size] for start in range(0, len(mix), size)]
-    vocals = np.concatenate([spleeter.separate_vocals(part[None])[0] for part in parts])
-    return {"voices": vocals, "instrumentals": mix - vocals}
-
-
-def _read(path: Path) -> FloatArray:
-    return np.concatenate(list(stream_mono(str(path), rate_hz=RATE_HZ)))
+    return [
+        sound[index * size :][:size] for index in sorted({int(place * whole) for place in PLACES})
+    ]
 
 
 def _stem(path: Path, stream: int) -> FloatArray:
