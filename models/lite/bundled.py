@@ -13,7 +13,7 @@ FIRST = "1"
 
 ACOUSTIC_NUMBERS = {
     "bc0929dd758e6e4e6f4f2d370db05cab1749acc83f66e7f44f6ca13fc584189b": "1",
-    "@@": "2",
+    "03accf82799a96bdf5ad28545ba1875cc533554808ff5142115ce1aee1c15f12": "2",
 }
 """The number of the bundled acoustic weights with each hash."""
 

@@ -82,10 +82,13 @@ def fill(
 
 
 LEVEL_WEIGHT = 20.0
-QUIET = 0.01
-"""Bands below this share of the frame's mean power get no more power than their envelope has."""
+"""With 3, the weight of format 1, the level of voices was off by 3 dB (standard deviation over
+frames); with 20 by 0.7 dB, and the bands of voices by 10.7 dB instead of 9.5 dB."""
+SPILT = 0.35
+"""What the shapes put into a band beyond its envelope is taken away if the band has less than this
+share of the frame's mean power. Envelopes may be far off, so a louder band is left as it is."""
 NOISE_SHARE = 0.5
-NOISE_CEILING = 0.06
+NOISE_CEILING = 0.05
 MAX_GAIN = 2.0
 """What limits the gain of the shapes: noise supplies what a frame still lacks then."""
 
@@ -110,7 +113,7 @@ def restore(
     # The lowest level stands for silence.
     level = 10 ** (outline[:, BANDS:] / LEVEL_WEIGHT / 10) - 10 ** (FLOOR_DB / 10)
     found = band_powers(frames)
-    spilt = (found > wanted) & (wanted < QUIET * level)
+    spilt = (found > wanted) & (found < SPILT * level)
     kept = torch.where(spilt, wanted / found, torch.ones(()))
     found = found * kept
     noise_powers = torch.minimum((wanted - found).clamp(min=0), NOISE_CEILING * level.clamp(min=0))
@@ -136,7 +139,7 @@ FORMATS: Mapping[int, Format] = {
         settings={
             "format": 2,
             "level_weight": LEVEL_WEIGHT,
-            "quiet": QUIET,
+            "spilt": SPILT,
             "noise_share": NOISE_SHARE,
             "noise_ceiling": NOISE_CEILING,
             "max_gain": MAX_GAIN,
