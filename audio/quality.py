@@ -37,6 +37,54 @@ def snr_db(reference: FloatArray, estimate: FloatArray) -> float:
     return float("inf") if error == 0 else float(10 * np.log10(energy / error))
 
 
+def si_sdr_db(reference: FloatArray, estimate: FloatArray) -> float:
+    """Returns the scale-invariant signal-to-distortion ratio of an estimate, in dB.
+
+    Args:
+        reference: float32 [samples], the original.
+        estimate: float32 [samples]; a gain of it changes nothing.
+
+    Returns:
+        10 log10(energy of the projection of the estimate on the reference / energy of the rest).
+
+    Raises:
+        ValueError: The shapes differ, or the reference is silent.
+
+    >>> clip = np.array([1, 1, 1, 1], np.float32)
+    >>> round(si_sdr_db(clip, np.array([3, 1, 3, 1], np.float32)), 3)
+    6.021
+    """
+    _check_shapes(reference, estimate)
+    original, decoded = reference.astype(np.float64), estimate.astype(np.float64)
+    energy = float(original @ original)
+    if energy == 0:
+        raise ValueError("the reference must not be silent, found no energy in it")
+    target = original * (decoded @ original / energy)
+    rest = float(np.sum((decoded - target) ** 2))
+    with np.errstate(divide="ignore"):
+        return float("inf") if rest == 0 else float(10 * np.log10(target @ target / rest))
+
+
+def level_error_db(reference: FloatArray, estimate: FloatArray) -> float:
+    """Returns by how many dB the RMS level of an estimate is above that of the reference.
+
+    Args:
+        reference: float32 [samples], the original.
+        estimate: float32 [samples].
+
+    Raises:
+        ValueError: The shapes differ, or one of them is silent.
+
+    >>> round(level_error_db(np.ones(4, np.float32), np.full(4, 0.5, np.float32)), 3)
+    -6.021
+    """
+    _check_shapes(reference, estimate)
+    powers = [float(np.mean(clip.astype(np.float64) ** 2)) for clip in (estimate, reference)]
+    if 0 in powers:
+        raise ValueError("neither clip may be silent, found no energy in one")
+    return float(10 * np.log10(powers[0] / powers[1]))
+
+
 def log_spectral_distance_db(
     reference: FloatArray, estimate: FloatArray, *, frame_samples: int = 512, hop_samples: int = 128
 ) -> float:

@@ -41,7 +41,7 @@ def load_separator() -> Separator:
 
 def main(music: Path, output: Path) -> None:
     separator = load_separator()
-    codec, encoder = LiteAcousticCodec.load(), LiteSemanticEncoder.load()
+    codec, encoder = LiteAcousticCodec.load("2"), LiteSemanticEncoder.load()
     estimator.tqdm.tqdm = lambda items: items
     output.mkdir(parents=True, exist_ok=True)
     for path in sorted(music.iterdir()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict, TypeVar
 
 from singsong import storage
+from singsong.models.lite.bundled import numbered
 from singsong.models.protocols import AcousticCodec, SemanticEncoder
 from singsong.models.registry import load_acoustic, load_semantic
 from singsong.models.weights import load_pretrained
@@ -90,7 +91,8 @@ def load_codec_and_encoder(
     """
     encode = provenance.recipe.encode
     where = _Where(device=device, dtype=encode.dtype, batch_clips=encode.batch_clips)
-    codec = load_acoustic(acoustic or encode.acoustic, **where)
+    own = numbered(encode.acoustic, weights_sha256=provenance.weights["acoustic"])
+    codec = load_acoustic(acoustic or own, **where)
     encoder = load_semantic(semantic or encode.semantic, **where)
     for role, found in (("acoustic", codec.weights_sha256), ("semantic", encoder.weights_sha256)):
         if found != provenance.weights[role]:

@@ -15,7 +15,7 @@ from singsong.audio.resample import resample
 from singsong.models.protocols import StereoSeparator
 from singsong.models.registry import load_model
 from singsong.schemas.arrays import CodeArray, FloatArray
-from singsong.schemas.recipe import ModelSpec
+from singsong.schemas.recipe import EncodeRecipe, ModelSpec
 
 
 class Stems(NamedTuple):
@@ -79,7 +79,7 @@ def encode(
     *,
     sample_rate_hz: int,
     role: Literal["acoustic", "semantic"] = "acoustic",
-    model: ModelSpec | str = "lite",
+    model: ModelSpec | str | None = None,
     device: str = "cpu",
 ) -> CodeArray:
     """Returns the codes of audio.
@@ -88,7 +88,7 @@ def encode(
         audio: float32 [samples] or [channels, samples] in [-1, 1]; each channel has its own codes.
         sample_rate_hz: Its rate; it is resampled to that of the model.
         role: Whether `model` is an acoustic codec or a semantic encoder.
-        model: The model, as `--acoustic` or `--semantic` names it.
+        model: The model, as `--acoustic` or `--semantic` names it; None is the default recipe's.
         device: Where it runs.
 
     Returns:
@@ -109,7 +109,7 @@ def encode(
     _check_audio(audio, "the audio")
     if role not in ("acoustic", "semantic"):
         raise ValueError(f'role must be "acoustic" or "semantic", found {role!r}')
-    encoder = load_model(role, model, device=device)
+    encoder = load_model(role, model or getattr(EncodeRecipe(), role), device=device)
     own_hz = encoder.geometry.sample_rate_hz
     codes = encoder.encode(_resampled(np.atleast_2d(audio), sample_rate_hz, own_hz))
     return codes if audio.ndim == 2 else codes[0]
@@ -119,7 +119,7 @@ def decode(
     codes: npt.NDArray[np.integer[Any]],
     *,
     sample_rate_hz: int,
-    model: ModelSpec | str = "lite",
+    model: ModelSpec | str | None = None,
     device: str = "cpu",
 ) -> FloatArray:
     """Returns the audio of acoustic codes.
@@ -127,7 +127,8 @@ def decode(
     Args:
         codes: Integers [frames, k] or [channels, frames, k], of the first k codebooks.
         sample_rate_hz: The rate at which the audio is wanted.
-        model: The acoustic codec that made the codes, as `--acoustic` names it.
+        model: The acoustic codec that made the codes, as `--acoustic` names it; None is the default
+            recipe's.
         device: Where it runs.
 
     Returns:
@@ -148,7 +149,7 @@ def decode(
             "codes must be integers [frames, codebooks] or [channels, frames, codebooks], "
             f"found {codes.dtype} {list(codes.shape)}"
         )
-    codec = load_model("acoustic", model, device=device)
+    codec = load_model("acoustic", model or EncodeRecipe().acoustic, device=device)
     size = codec.geometry.codebook_size
     if codes.min() < 0 or codes.max() >= size:
         raise ValueError(

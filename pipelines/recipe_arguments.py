@@ -20,7 +20,7 @@ from singsong.schemas.recipe import (
 from singsong.schemas.separation import NO_SEPARATION_LIMITS, SeparationLimits
 
 PROFILES: Mapping[str, Mapping[str, str]] = {
-    "lite": {"separator": "spleeter", "acoustic": "lite:1", "semantic": "lite:1"},
+    "lite": {"separator": "spleeter", "acoustic": "lite:2", "semantic": "lite:1"},
     "paper": {
         "separator": "demucs:htdemucs",
         "acoustic": "dac:descript/dac_16khz",

@@ -172,7 +172,7 @@ class EncodeRecipe:
     mix_rate_hz: int = 44100
     separator: ModelSpec | None = field(default_factory=lambda: ModelSpec(name="spleeter"))
     stereo: bool = False
-    acoustic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite", source="1"))
+    acoustic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite", source="2"))
     semantic: ModelSpec = field(default_factory=lambda: ModelSpec(name="lite", source="1"))
     noise_sigma: float = 0.01
     noise_seed: int = 0
@@ -262,7 +262,7 @@ def recipe_from_json(value: Mapping[str, Any], models: Mapping[str, str]) -> Dat
         ValueError: A value is outside its range.
 
     >>> recipe = DatasetRecipe()
-    >>> models = {"separator": "spleeter", "acoustic": "lite:1", "semantic": "lite:1"}
+    >>> models = {"separator": "spleeter", "acoustic": "lite:2", "semantic": "lite:1"}
     >>> recipe_from_json(recipe_json(recipe), models) == recipe
     True
     """

@@ -33,7 +33,7 @@ FIXED = {
     },
     "splits": {"train": {"clips": 10, "seconds": 10.0, "tracks": 3}},
     "weights": {
-        "acoustic": "bc0929dd758e6e4e6f4f2d370db05cab1749acc83f66e7f44f6ca13fc584189b",
+        "acoustic": "03accf82799a96bdf5ad28545ba1875cc533554808ff5142115ce1aee1c15f12",
         "semantic": "0908d9cb51804f2d2a4da84840ba09dc4184c4d1ce4479d0de25aeb26ce90131",
         "separator": "9559d7cc2e178272d4bce5a7709918c8c230d0e76b099fec374c742ed96270bf",
     },
@@ -119,20 +119,20 @@ FIXED = {
             "patience": None,
         },
     },
-    "provenance": "84e8f4d367c0bc795c871cf42d8745779d9bd0bf75ac2554d807bb40d3fbe188",
+    "provenance": "6cf7ddee57e9301f9847ec7592f2a66305f7a49f42f92ba8e4645943bcb68a67",
     "shapes": "64b24bc9885c3745a5dea2c99c0b3203ba422a4b7209ed5e6b2b264ad09a8bbe",
     "accompanied_sound": ["WAV", "PCM_24", 44100, 2, 176400],
 }
 EXACT = {
     "ea1e3bb6ad9cab4d": {
-        "dataset_digest": "92608e1d8921e421f2ae3888be6911e00ced6647b64d62300e90ca6e6d15e710",
-        "shard_parquet": "db0ce501dd5d30e69229c0566a8bfafb475fa724b49966fbc91ff2dd72234591",
-        "shard_tfrecord": "67467e13d438c51857737e81599578d5a016f3d3f6e8524125cdb0bef8259348",
-        "parts": "49f7aee6a1e4606cfb7a151755bdc26174ba95936f7f0e8f0936ace38c1f2316",
-        "trained_weights": "c968617222f381e023a289df95a956aaadf1387417ee23ffe891f407e0fd87aa",
-        "optimizer": "3a4a18b1e7d1f7e7d32b675e42a9004b47c8da4238e9fe236f947e1e87d73cb0",
-        "model_config": "3c7b05279a1711c25c7fa47bfc29d983ddab1fa7bdded553ccef520db81869d1",
-        "accompanied_wav": "6eea9825e0d1fb51db9c5707d903cf0a186ed5e9714aa865b36e90d8c663d732",
+        "dataset_digest": "5716d227a693593356982f2e909883f857222835c3088263a6b1d5d32d5788a3",
+        "shard_parquet": "0f09695e2fb7e040af0e9d9919355b61496ebda89ea38a7c15d3d6883486dd7c",
+        "shard_tfrecord": "93e296542134cfa5d6edd045f63f156b3144d990896893eff4cf84e6f24035cd",
+        "parts": "d6d065fe8172bacd46c1e8f406f833028edb89e174f659588108cb2be3e3186d",
+        "trained_weights": "725feb6f3edb2d5ed0a36ed9cf2efe8d25238415b9c528c20610a85a1514c8ad",
+        "optimizer": "0f35bd82d1250b08a59b8f2e557e0fcbbb4593c9e7677ff491f9e9bf937b3f71",
+        "model_config": "962507809c1fe215d925ef6548d8e714a09c7b0670ff1cd24159e749139d1844",
+        "accompanied_wav": "bd355dac81b3642d506dfda7fbe4beff89d2b9fa37ec665e3a4f50567eeb50f7",
         "seeded_weights": "e9099d635e0bd9c0007eb93bf97e78bd43103cd5c81ed1972ae81a882e230097",
     }
 }

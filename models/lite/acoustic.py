@@ -12,13 +12,8 @@ import torch
 from singsong.models.kmeans import assign
 from singsong.models.lite.bundled import weights_path
 from singsong.models.lite.checks import check_codes, check_tensor, encode_each
-from singsong.models.lite.envelope import (
-    BANDS,
-    COEFFICIENTS,
-    fill_amplitudes,
-    outlines,
-    scales,
-)
+from singsong.models.lite.envelope import BANDS, COEFFICIENTS, outlines, scales
+from singsong.models.lite.formats import WHITENING, format_of
 from singsong.models.lite.mdct import imdct, mdct
 from singsong.models.lite.shapes import search, sum_shapes
 from singsong.models.weights import load_safely, tensors_sha256
@@ -29,12 +24,6 @@ from singsong.schemas.seeds import generator
 GEOMETRY = AcousticGeometry(
     sample_rate_hz=16000, hop_samples=320, codebooks=12, coarse_codebooks=4, codebook_size=1024
 )
-WHITENING = 0.15
-"""Exponent of the envelope by which a frame is divided before its shape is coded."""
-FILL_SHARE = 0.6
-FILL_CEILING = 0.06
-"""How much noise fills quiet bands, see `fill_amplitudes`: it costs 0.2 dB of SNR and lowers the
-log-spectral distance by 10 dB."""
 
 _NOISE_FRAMES = 1024
 """Number of frames after which the noise repeats, too many to be heard as a rhythm."""
@@ -43,10 +32,10 @@ _NOISE_FRAMES = 1024
 class LiteAcousticCodec:
     """Codes each 20 ms frame as an envelope and eleven residual shapes.
 
-    The first codebook holds the levels of 22 bands, which alone decode to a noisy sketch of the
-    sound; each further one adds a signed shape over the lower coefficients, relative to that
-    envelope. Noise fills what the quiet bands still lack. So the first k codes of a frame can be
-    decoded for any k. The bundled codebooks have 1024 codes each.
+    The first codebook holds the level of the frame and of its 22 bands, which alone decode to a
+    noisy sketch of the sound; each further one adds a signed shape over the lower coefficients,
+    relative to that envelope. A gain and noise restore what the shapes lack of the level. So the
+    first k codes of a frame can be decoded for any k. The bundled codebooks have 1024 codes each.
 
     Attributes:
         geometry: Sample rate, frame rate, number and size of the codebooks.
@@ -70,19 +59,22 @@ class LiteAcousticCodec:
 
         Args:
             tensors: `envelopes` [codes, BANDS + 1], outlines in dB, `shapes` [11, codes / 2,
-                dims], `profile` [COEFFICIENTS].
+                dims], `profile` [COEFFICIENTS], and `format`, a whole number; without it, the
+                first format, in which decoded audio is quieter than the original.
             beam: Number of partial codes that the search keeps: 2 takes twice as long as 1 and
                 gains 0.2 dB of SNR, 4 gains 0.3 dB.
             coarse_codebooks: Number of codebooks that count as coarse, with no effect on the
                 codes; None is the paper's four.
 
         Raises:
-            ValueError: A tensor is missing, has another shape or is not finite; the beam is not
-                positive; or there are more coarse codebooks than codebooks.
+            ValueError: A tensor is missing, has another shape or is not finite; the format is
+                unknown; the beam is not positive; or there are more coarse codebooks than
+                codebooks.
         """
         if beam < 1:
             raise ValueError(f"beam must be at least 1, found {beam}")
         self._beam = beam
+        self._format = format_of(tensors)
         self._envelopes = check_tensor(tensors, "envelopes", shape=(None, BANDS + 1))
         size = len(self._envelopes)
         self.geometry = replace(GEOMETRY, codebook_size=size)
@@ -92,7 +84,9 @@ class LiteAcousticCodec:
             tensors, "shapes", shape=(GEOMETRY.codebooks - 1, size // 2, None)
         )
         self._profile = check_tensor(tensors, "profile", shape=(COEFFICIENTS,))
-        self._scales = scales(self._envelopes, whitening=WHITENING)
+        self._scales = scales(
+            self._envelopes, whitening=WHITENING, level_weight=self._format.level_weight
+        )
         self._noise = _noise()
         self.weights_sha256 = self._sha256()
 
@@ -140,15 +134,15 @@ class LiteAcousticCodec:
             settings={
                 "codec": "lite",
                 "whitening": WHITENING,
-                "fill_share": FILL_SHARE,
-                "fill_ceiling": FILL_CEILING,
                 "beam": self._beam,
+                **self._format.settings,
             },
         )
 
     def _encode_clip(self, clip: FloatArray) -> CodeArray:
         frames = torch.from_numpy(mdct(clip, hop=GEOMETRY.hop_samples))
-        envelope, _ = assign(outlines(frames), self._envelopes)
+        outline = outlines(frames, level_weight=self._format.level_weight)
+        envelope, _ = assign(outline, self._envelopes)
         dims = self._books.shape[2]
         normal = (frames / self._scales[envelope])[:, :dims].contiguous()
         codes = torch.cat([envelope[:, None], search(normal, self._books, beam=self._beam)], dim=1)
@@ -160,15 +154,11 @@ class LiteAcousticCodec:
         frames = torch.zeros(len(codes), COEFFICIENTS)
         frames[:, : self._books.shape[2]] = sum_shapes(codes[:, 1:], self._books)
         frames *= self._scales[envelope]
-        amplitudes = fill_amplitudes(
-            frames,
-            self._envelopes[envelope],
-            profile=self._profile,
-            share=FILL_SHARE,
-            ceiling=FILL_CEILING,
-        )
         noise = self._noise[torch.arange(len(codes)) % _NOISE_FRAMES]
-        return imdct((frames + amplitudes * noise).numpy())
+        restored = self._format.restore(
+            frames, self._envelopes[envelope], profile=self._profile, noise=noise
+        )
+        return imdct(restored.numpy())
 
 
 def _noise() -> torch.Tensor:

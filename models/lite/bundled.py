@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from singsong.models.weights import WeightsError
+from singsong.schemas.recipe import ModelSpec
 
 FIRST = "1"
 """What a spec without a source means, now and in later releases."""
+
+ACOUSTIC_NUMBERS = {
+    "bc0929dd758e6e4e6f4f2d370db05cab1749acc83f66e7f44f6ca13fc584189b": "1",
+    "03accf82799a96bdf5ad28545ba1875cc533554808ff5142115ce1aee1c15f12": "2",
+}
+"""The number of the bundled acoustic weights with each hash."""
 
 
 def weights_path(kind: str, source: str | None) -> Path:
@@ -34,3 +42,22 @@ def weights_path(kind: str, source: str | None) -> Path:
             "a later version may have them"
         )
     return path
+
+
+def numbered(acoustic: ModelSpec, *, weights_sha256: str) -> ModelSpec:
+    """Returns the spec of a codec with the number of the bundled weights that have a hash.
+
+    A recipe that was stored names no source: the hash beside it says which weights it means.
+
+    Args:
+        acoustic: The codec; returned as it is if it has a source, or if no bundled weights have
+            the hash.
+        weights_sha256: The hash of its weights.
+
+    >>> first = "bc0929dd758e6e4e6f4f2d370db05cab1749acc83f66e7f44f6ca13fc584189b"
+    >>> str(numbered(ModelSpec.parse("lite"), weights_sha256=first))
+    'lite:1'
+    """
+    if acoustic.name != "lite" or acoustic.source is not None:
+        return acoustic
+    return replace(acoustic, source=ACOUSTIC_NUMBERS.get(weights_sha256))

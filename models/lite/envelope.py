@@ -13,10 +13,6 @@ BANDS = len(BAND_EDGES) - 1
 COEFFICIENTS = BAND_EDGES[-1]
 FLOOR_DB = -90.0
 """The level of silence."""
-LEVEL_WEIGHT = 3.0
-"""Weight of the overall level in an outline, relative to that of one band. Shapes are relative to
-the overall level, so an error in it affects all of them; 3 gained 0.1 dB over bands alone."""
-
 _BLOCK = 8192
 _LEAST_POWER = 1e-12
 
@@ -57,37 +53,51 @@ def spread(band_values: torch.Tensor) -> torch.Tensor:
     return torch.repeat_interleave(band_values, _widths().to(torch.int64), dim=1)
 
 
-def outlines(frames: torch.Tensor) -> torch.Tensor:
+def outlines(frames: torch.Tensor, *, level_weight: float) -> torch.Tensor:
     """Returns the vectors by which frames are compared: float32 [frames, BANDS + 1].
 
     Args:
         frames: float32 [frames, COEFFICIENTS].
+        level_weight: Weight of the level of the whole frame, relative to that of one band.
 
     Returns:
-        The level of each band, then the level of the whole frame times `LEVEL_WEIGHT`, in dB.
+        The level of each band, then the weighted level of the whole frame, in dB.
 
-    >>> outlines(torch.full((1, 320), 0.1))[0, -2:].tolist()
+    >>> outlines(torch.full((1, 320), 0.1), level_weight=3)[0, -2:].tolist()
     [-20.0, -60.0]
     """
     mean = frames.square().mean(1, keepdim=True).clamp(min=10 ** (FLOOR_DB / 10))
-    return torch.cat([band_levels_db(frames), LEVEL_WEIGHT * 10 * torch.log10(mean)], dim=1)
+    return torch.cat([band_levels_db(frames), level_weight * 10 * torch.log10(mean)], dim=1)
 
 
-def scales(outline: torch.Tensor, *, whitening: float) -> torch.Tensor:
+def scales(outline: torch.Tensor, *, whitening: float, level_weight: float) -> torch.Tensor:
     """Returns the divisors of frames with these outlines: float32 [frames, COEFFICIENTS].
 
     Args:
         outline: float32 [frames, BANDS + 1].
         whitening: Exponent of the envelope: 0 divides a frame by its RMS only, 1 divides each
             coefficient by its envelope.
+        level_weight: As in `outlines`.
 
-    >>> scales(outlines(torch.full((1, 320), 0.1)), whitening=0.5)[0, :2].tolist()
+    >>> outline = outlines(torch.full((1, 320), 0.1), level_weight=3)
+    >>> scales(outline, whitening=0.5, level_weight=3)[0, :2].tolist()
     [0.10000000149011612, 0.10000000149011612]
     """
     powers = 10 ** (outline[:, :BANDS] / 10)
-    mean = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
-    overall = 10 ** (outline[:, BANDS:] / LEVEL_WEIGHT / 20)
-    return spread((powers / mean) ** (whitening / 2) * overall)
+    overall = 10 ** (outline[:, BANDS:] / level_weight / 20)
+    return spread((powers / mean_power(powers)) ** (whitening / 2) * overall)
+
+
+def mean_power(band_values: torch.Tensor) -> torch.Tensor:
+    """Returns the mean power of all coefficients, given that of each band: float32 [frames, 1].
+
+    Args:
+        band_values: float32 [frames, BANDS].
+
+    >>> mean_power(band_powers(torch.full((1, 320), 2.0))).tolist()
+    [[4.0]]
+    """
+    return (band_values * _widths()).sum(1, keepdim=True) / COEFFICIENTS
 
 
 def band_profile(frames: torch.Tensor) -> torch.Tensor:
@@ -136,16 +146,15 @@ def fill_amplitudes(
     Returns:
         float32 [frames, COEFFICIENTS].
 
-    >>> wanted = outlines(torch.full((1, 320), 0.1))
+    >>> wanted = outlines(torch.full((1, 320), 0.1), level_weight=3)
     >>> even = torch.ones(320)
     >>> fill = fill_amplitudes(torch.zeros(1, 320), wanted, profile=even, share=0.5, ceiling=1.0)
     >>> fill[0, :2].tolist()
     [0.05000000074505806, 0.05000000074505806]
     """
     powers = 10 ** (outline[:, :BANDS] / 10)
-    mean = (powers * _widths()).sum(1, keepdim=True) / COEFFICIENTS
     gap = (powers - band_powers(frames)).clamp(min=0)
-    return spread(torch.minimum(gap, ceiling * mean).sqrt() * share) * profile.sqrt()
+    return spread(torch.minimum(gap, ceiling * mean_power(powers)).sqrt() * share) * profile.sqrt()
 
 
 def _widths() -> torch.Tensor:

@@ -11,6 +11,7 @@ from singsong.models.lite import acoustic as lite_acoustic
 from singsong.models.lite import semantic as lite_semantic
 from singsong.models.lite.envelope import COEFFICIENTS, band_profile, outlines, scales
 from singsong.models.lite.features import FEATURES
+from singsong.models.lite.formats import FORMATS, NEWEST, WHITENING
 from singsong.models.lite.mdct import mdct
 from singsong.models.lite.shapes import fit_books
 from singsong.schemas.arrays import FloatArray
@@ -19,6 +20,7 @@ from singsong.schemas.seeds import generator
 SHAPE_DIMS = 224
 """Number of coefficients coded by shapes, up to 5.6 kHz; those above are only filled with noise."""
 
+_LEVEL_WEIGHT = FORMATS[NEWEST].level_weight
 _NOISE_SIGMA = 0.01
 _MIN_GAIN_DB = -30.0
 _AUGMENTED_SHARE = 0.25
@@ -77,7 +79,9 @@ def fit_acoustic_codebooks(
     iterations: int,
     codes: int = lite_acoustic.GEOMETRY.codebook_size,
 ) -> dict[str, torch.Tensor]:
-    """Returns the tensors of a `LiteAcousticCodec`: codebooks in float16, profile in float32.
+    """Returns the tensors of a `LiteAcousticCodec` of the newest format.
+
+    The codebooks are float16, the profile is float32.
 
     Args:
         frames: float32 [n, COEFFICIENTS] from `acoustic_training_frames`. The result depends on
@@ -91,7 +95,7 @@ def fit_acoustic_codebooks(
     """
     _check_frames(frames, dims=COEFFICIENTS)
     points = torch.from_numpy(frames)
-    outline = outlines(points)
+    outline = outlines(points, level_weight=_LEVEL_WEIGHT)
     envelopes = _fit_envelopes(outline, codes=codes, seed=seed, iterations=iterations)
     books = fit_books(
         _normalise(points, outline, envelopes.to(torch.float32)),
@@ -104,6 +108,7 @@ def fit_acoustic_codebooks(
         "envelopes": envelopes,
         "shapes": books.to(torch.float16),
         "profile": band_profile(points),
+        "format": torch.tensor(NEWEST),
     }
 
 
@@ -151,7 +156,7 @@ def _fit_envelopes(
         rng=generator(seed=seed, purpose="acoustic envelopes", key=""),
     )
     # Silence gets its own code even if the music has none.
-    silence = outlines(torch.zeros(1, COEFFICIENTS))
+    silence = outlines(torch.zeros(1, COEFFICIENTS), level_weight=_LEVEL_WEIGHT)
     return torch.cat([silence, envelopes]).to(torch.float16)
 
 
@@ -176,7 +181,7 @@ def _normalise(
 ) -> torch.Tensor:
     """Returns the frames divided by their envelopes: float32 [n, SHAPE_DIMS]."""
     codes, _ = assign(outline, envelopes)
-    divisors = scales(envelopes, whitening=lite_acoustic.WHITENING)[:, :SHAPE_DIMS]
+    divisors = scales(envelopes, whitening=WHITENING, level_weight=_LEVEL_WEIGHT)[:, :SHAPE_DIMS]
     points = frames[:, :SHAPE_DIMS].clone()
     for start in range(0, len(points), _BLOCK):
         points[start : start + _BLOCK] /= divisors[codes[start : start + _BLOCK]]

@@ -9,6 +9,7 @@ import numpy as np
 
 from singsong.audio.quality import (
     entropy_bits,
+    level_error_db,
     log_spectral_distance_db,
     perplexity,
     snr_db,
@@ -25,6 +26,7 @@ class AcousticFigures(TypedDict):
         clips: Number of clips.
         snr_db: Mean signal-to-noise ratio over clips, by number of decoded codebooks.
         lsd_db: Mean log-spectral distance over clips, by number of decoded codebooks.
+        level_db: Mean size of the error of the level over clips, by number of decoded codebooks.
         perplexity: Perplexity of each codebook over all clips.
         codes_used: Number of different codes of each codebook over all clips.
     """
@@ -32,6 +34,7 @@ class AcousticFigures(TypedDict):
     clips: int
     snr_db: dict[str, float]
     lsd_db: dict[str, float]
+    level_db: dict[str, float]
     perplexity: list[float]
     codes_used: list[int]
 
@@ -76,6 +79,7 @@ def measure_acoustic(
     codes = [codec.encode(clip[None]) for clip in clips]
     snrs: dict[str, float] = {}
     distances: dict[str, float] = {}
+    levels: dict[str, float] = {}
     for kept in prefixes:
         decoded = [
             codec.decode(code[:, :, :kept])[0, : len(clip)]
@@ -84,12 +88,14 @@ def measure_acoustic(
         pairs = list(zip(clips, decoded, strict=True))
         snrs[str(kept)] = float(np.mean([snr_db(*pair) for pair in pairs]))
         distances[str(kept)] = float(np.mean([log_spectral_distance_db(*pair) for pair in pairs]))
+        levels[str(kept)] = float(np.mean([abs(level_error_db(*pair)) for pair in pairs]))
     books = np.concatenate([code[0] for code in codes]).T
     size = codec.geometry.codebook_size
     return {
         "clips": len(clips),
         "snr_db": snrs,
         "lsd_db": distances,
+        "level_db": levels,
         "perplexity": [perplexity(book, codebook_size=size) for book in books],
         "codes_used": [len(np.unique(book)) for book in books],
     }

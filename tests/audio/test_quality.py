@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import signal, stats
 
-from singsong.audio.quality import entropy_bits, log_spectral_distance_db, perplexity, snr_db
+from singsong.audio.quality import (
+    entropy_bits,
+    level_error_db,
+    log_spectral_distance_db,
+    perplexity,
+    si_sdr_db,
+    snr_db,
+)
 
 
 def noise(samples: int = 16000, seed: int = 0) -> np.ndarray:
@@ -20,6 +27,36 @@ def test_snr_is_the_ratio_of_the_powers_mixed(wanted_db):
 
 def test_snr_of_the_same_is_infinite():
     assert snr_db(noise(), noise()) == np.inf
+
+
+@pytest.mark.parametrize("gain", [0.1, 1, -7])
+def test_si_sdr_is_the_ratio_of_orthogonal_parts_at_any_gain(gain):
+    clip, error = noise().astype(np.float64), noise(seed=1).astype(np.float64)
+    error -= clip * (error @ clip) / (clip @ clip)
+    error *= np.sqrt(clip @ clip / (error @ error)) * 10 ** (-12 / 20)
+    estimate = (gain * (clip + error)).astype(np.float32)
+    assert si_sdr_db(noise(), estimate) == pytest.approx(12, abs=1e-3)
+
+
+def test_si_sdr_of_a_gain_is_endless_and_of_nothing_common_is_none():
+    clip = np.array([1, 0], np.float32)
+    assert si_sdr_db(clip, 2 * clip) == np.inf
+    assert si_sdr_db(clip, clip[::-1]) == -np.inf
+
+
+@pytest.mark.parametrize("wanted_db", [-20, 0, 3])
+def test_a_gain_is_a_level_error_of_as_many_db(wanted_db):
+    louder = noise() * np.float32(10 ** (wanted_db / 20))
+    assert level_error_db(noise(), louder) == pytest.approx(wanted_db, abs=1e-4)
+
+
+def test_levels_of_silence_are_refused():
+    silence = np.zeros(16000, np.float32)
+    with pytest.raises(ValueError, match="reference must not be silent"):
+        si_sdr_db(silence, noise())
+    for pair in ((silence, noise()), (noise(), silence)):
+        with pytest.raises(ValueError, match="neither clip may be silent"):
+            level_error_db(*pair)
 
 
 def test_a_gain_is_a_log_spectral_distance_of_as_many_db():

@@ -7,7 +7,8 @@ import pytest
 
 from singsong.generation.accompanist import Accompanist
 from singsong.generation.sampling_config import Sampling
-from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
+from singsong.models.registry import load_model
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec
 from singsong.training.featurization import Featurization
 from tests.support.accompanying import lite_provenance, save_accompaniment, save_fine
 
@@ -100,6 +101,15 @@ def test_the_digest_is_that_of_all_models(tmp_path: Path, accompanist: Accompani
     }
     assert len(digests) == 3
     assert Accompanist.load(checkpoint).weights_sha256 in digests
+
+
+def test_a_model_of_the_first_lite_codec_is_decoded_by_that_codec(tmp_path: Path) -> None:
+    """A checkpoint names its codec by the hash of the weights: today's default has others."""
+    first = ModelSpec.parse("lite:1")
+    of_first = Accompanist.load(save_accompaniment(tmp_path, acoustic=first))
+    assert of_first.acoustic.weights_sha256 == load_model("acoustic", first).weights_sha256
+    assert of_first.acoustic.weights_sha256 != load_model("acoustic", "lite:2").weights_sha256
+    assert np.abs(of_first.accompany(melody(1.2), sample_rate_hz=16000)).max() > 0
 
 
 def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:

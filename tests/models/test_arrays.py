@@ -65,7 +65,7 @@ def test_other_rates_and_channels_come_back_in_shape_and_in_time(rate: int) -> N
 
 def test_codes_are_those_of_the_models_at_their_rate() -> None:
     audio = resample(STEREO, from_hz=48000, to_hz=16000)
-    acoustic, semantic = LiteAcousticCodec.load(), LiteSemanticEncoder.load()
+    acoustic, semantic = LiteAcousticCodec.load("2"), LiteSemanticEncoder.load()
     np.testing.assert_array_equal(encode(STEREO, sample_rate_hz=48000), acoustic.encode(audio))
     np.testing.assert_array_equal(
         encode(STEREO, sample_rate_hz=48000, role="semantic"), semantic.encode(audio)

@@ -34,8 +34,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert len(tops) == 2
     assert not [name for name in names if re.match(r"singsong/(tests|benchmarks|docs)/", name)]
     assert "singsong/setup.py" not in names
-    for file in ("__init__.py", "__main__.py", "py.typed", "models/lite/acoustic-1.safetensors"):
+    for file in ("__init__.py", "__main__.py", "py.typed", "models/lite/acoustic-2.safetensors"):
         assert f"singsong/{file}" in names
+    assert "singsong/models/lite/acoustic-1.safetensors" in names
     assert "singsong/models/lite/semantic-1.safetensors" in names
 
 

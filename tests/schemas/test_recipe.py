@@ -16,7 +16,7 @@ from singsong.schemas.recipe import (
 )
 from singsong.schemas.separation import NO_SEPARATION_LIMITS
 
-LITE = {"separator": "spleeter", "acoustic": "lite:1", "semantic": "lite:1"}
+LITE = {"separator": "spleeter", "acoustic": "lite:2", "semantic": "lite:1"}
 
 
 def test_defaults_are_those_of_the_paper() -> None:

@@ -1,12 +1,13 @@
 """Small models, untrained but always the same, behind the real lite codec and encoder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from singsong.models.registry import load_acoustic, load_semantic
-from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe, ModelSpec
+from singsong.schemas.recipe import DatasetRecipe, EncodeRecipe
 from singsong.schemas.records import Geometry
 from singsong.training.accompaniment_model import AccompanimentConfig, AccompanimentModel
 from singsong.training.featurization import AnyView, Featurization, FineCrops
@@ -15,14 +16,16 @@ from singsong.training.presets import ACCOMPANIMENT, FINE
 from singsong.training.provenance import Provenance
 
 WHERE = {"device": "cpu", "dtype": "float32", "batch_clips": 1}
-LITE = ModelSpec(name="lite")
 CLIP_SECONDS = 1.0
 
 
 def lite_provenance(view: AnyView, **changes: Any) -> Provenance[AnyView]:
-    acoustic, semantic = load_acoustic(LITE, **WHERE), load_semantic(LITE, **WHERE)
+    encode = EncodeRecipe(clip_seconds=CLIP_SECONDS)
+    encode = replace(encode, acoustic=changes.pop("acoustic", encode.acoustic))
+    acoustic = load_acoustic(encode.acoustic, **WHERE)
+    semantic = load_semantic(encode.semantic, **WHERE)
     values = {
-        "recipe": DatasetRecipe(encode=EncodeRecipe(clip_seconds=CLIP_SECONDS)),
+        "recipe": DatasetRecipe(encode=encode),
         "weights": {
             "acoustic": acoustic.weights_sha256,
             "semantic": semantic.weights_sha256,

