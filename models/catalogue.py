@@ -127,8 +127,17 @@ KNOWN_MODELS = (
     ),
     KnownModel(
         role="acoustic",
-        spec="lite:1",
+        spec="lite:2",
         what="our MDCT codec, 16 kHz, 50 Hz, 12 x 1024",
+        megabytes=2.6,
+        licence="Apache-2.0 (package)",
+        way=Way.PACKAGE,
+        origin="singsong",
+    ),
+    KnownModel(
+        role="acoustic",
+        spec="lite:1",
+        what="the same, of before: decoded audio is quieter than the original",
         megabytes=2.6,
         licence="Apache-2.0 (package)",
         way=Way.PACKAGE,

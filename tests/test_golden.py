@@ -37,7 +37,7 @@ FIXED = {
         "semantic": "0908d9cb51804f2d2a4da84840ba09dc4184c4d1ce4479d0de25aeb26ce90131",
         "separator": "9559d7cc2e178272d4bce5a7709918c8c230d0e76b099fec374c742ed96270bf",
     },
-    "recipe": "437b92e5a17145522d9097dec4240ac04676566288f02cdf95c272088b47e105",
+    "recipe": "03e76ca7ce2b31af53b309e8addded0e91bd306b09fb6849ab99164937a9fdfb",
     "files": [
         "manifest.json",
         "parts/*/*-*.parquet",
@@ -119,19 +119,19 @@ FIXED = {
             "patience": None,
         },
     },
-    "provenance": "6cf7ddee57e9301f9847ec7592f2a66305f7a49f42f92ba8e4645943bcb68a67",
+    "provenance": "d9009bdc64b7d4b78e9c1dc7c2865f0a1cfc3b10194a3eb01100a9b85328cbd6",
     "shapes": "64b24bc9885c3745a5dea2c99c0b3203ba422a4b7209ed5e6b2b264ad09a8bbe",
     "accompanied_sound": ["WAV", "PCM_24", 44100, 2, 176400],
 }
 EXACT = {
     "ea1e3bb6ad9cab4d": {
-        "dataset_digest": "5716d227a693593356982f2e909883f857222835c3088263a6b1d5d32d5788a3",
+        "dataset_digest": "4ac86eb6a9d99a9878d33c3855f576470bd9c5c85c3d2501492f0a3a8b74fe7f",
         "shard_parquet": "0f09695e2fb7e040af0e9d9919355b61496ebda89ea38a7c15d3d6883486dd7c",
         "shard_tfrecord": "93e296542134cfa5d6edd045f63f156b3144d990896893eff4cf84e6f24035cd",
-        "parts": "d6d065fe8172bacd46c1e8f406f833028edb89e174f659588108cb2be3e3186d",
+        "parts": "2054611c6b1b810776214ab12ad50b7b7deeec00cb13edf9e1416bed6ab63931",
         "trained_weights": "725feb6f3edb2d5ed0a36ed9cf2efe8d25238415b9c528c20610a85a1514c8ad",
         "optimizer": "0f35bd82d1250b08a59b8f2e557e0fcbbb4593c9e7677ff491f9e9bf937b3f71",
-        "model_config": "962507809c1fe215d925ef6548d8e714a09c7b0670ff1cd24159e749139d1844",
+        "model_config": "efb69749faf2f5fb68e6053ae17b686c835ea756a82432522982732a296e1c86",
         "accompanied_wav": "bd355dac81b3642d506dfda7fbe4beff89d2b9fa37ec665e3a4f50567eeb50f7",
         "seeded_weights": "e9099d635e0bd9c0007eb93bf97e78bd43103cd5c81ed1972ae81a882e230097",
     }

