@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 
 from singsong.pipelines.runner_arguments import add_device_argument, device_from
 from singsong.schemas.recipe import (
@@ -88,10 +89,18 @@ def models_from(args: argparse.Namespace) -> dict[str, ModelSpec]:
     profile = args.profile or (None if named else "lite")
     chosen = {**PROFILES[profile], **named} if profile else named
     return {
-        role: ModelSpec.parse(text)
+        role: _numbered(role, ModelSpec.parse(text))
         for role, text in chosen.items()
         if (role, text) != ("separator", "none")
     }
+
+
+def _numbered(role: str, spec: ModelSpec) -> ModelSpec:
+    """Returns a spec of `lite` with the number of the newest weights, which datasets then keep."""
+    newest = ModelSpec.parse(PROFILES["lite"][role])
+    if spec.name != newest.name or spec.source is not None:
+        return spec
+    return replace(spec, source=newest.source)
 
 
 def _add_clip_arguments(group: argparse._ArgumentGroup) -> None:

@@ -368,8 +368,8 @@ def test_the_table_of_speeds_has_a_row_for_each_direction(
         *("core-s", "a", "clip", "peak", "MB"),
     ]
     assert [row.split()[:3] for row in rows] == [
-        ["acoustic", "lite", "encode"],
-        ["acoustic", "lite", "decode"],
+        ["acoustic", "lite:2", "encode"],
+        ["acoustic", "lite:2", "decode"],
     ]
     for row in rows:
         *_, peak = map(float, row.split()[3:])
