@@ -132,15 +132,15 @@ def _open(
             rate_hz=check_rate(header["rate_hz"]),
             channel_mask=0,
             lossless=False,
-            blocks=_blocks(process, header, options.block_frames, least),
+            blocks=_blocks(process, header, options, least),
         )
 
 
 def _blocks(
-    process: DecoderProcess, header: dict[str, int], block_frames: int, least: int | None
+    process: DecoderProcess, header: dict[str, int], options: ReadOptions, least: int | None
 ) -> Iterator[npt.NDArray[np.float32]]:
     channels = header["channels"]
-    size = frames_per_block(channels, block_frames) * channels * 4
+    size = frames_per_block(channels, options.block_frames) * channels * 4
     done = 0
     while data := process.read(size):
         frames = np.frombuffer(data, np.float32).reshape(-1, channels)
@@ -148,9 +148,11 @@ def _blocks(
         yield frames
         process.allow(done / header["rate_hz"] / 3600)
     _check_end(process, done)
-    stated = header["frames"] if least is None else least
-    if done < stated < _UNKNOWN_FRAMES:
-        raise CorruptAudioError(f"the file states {stated} samples a channel and yields {done}")
+    if least is not None:
+        if done < least:
+            raise CorruptAudioError(f"the file has {least} samples a channel and yields {done}")
+    elif done < header["frames"] < _UNKNOWN_FRAMES:
+        options.on_cut()  # nothing is missing from its pages: they state too much
 
 
 def _check_end(process: DecoderProcess, done: int) -> None:

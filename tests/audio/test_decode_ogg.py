@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from singsong.audio.decode_ogg import OggLayout, ogg_checksum, scan_ogg
 from tests.support import audio_files as files
+from tests.support.decoding import decode
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +67,24 @@ def test_damage_before_the_end_is_named(tmp_path: Path, whole: bytes) -> None:
 def test_checksum_is_that_of_real_pages(whole: bytes) -> None:
     page = whole[: whole.index(b"OggS", 4)]
     assert ogg_checksum(page) == int.from_bytes(page[22:26], "little")
+
+
+@pytest.mark.parametrize(("subtype", "more"), [("VORBIS", 9000), ("OPUS", 9000)])
+def test_file_that_states_more_than_its_pages_hold_is_decoded_as_far_as_it_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, subtype: str, more: int
+) -> None:
+    """As `legacy_soundtrack/track12.opus` of Debian's warzone2100-music does, by 10 samples."""
+    audio = files.music(2.0, rate_hz=48000)
+    path = files.write_audio(tmp_path / "a", audio, 48000, container="OGG", subtype=subtype)
+    whole = decode(path, 48000)
+    assert not caplog.records
+    data = bytearray(path.read_bytes())
+    page = data.rindex(b"OggS")
+    stated = int.from_bytes(data[page + 6 : page + 14], "little")
+    data[page + 6 : page + 14] = (stated + more).to_bytes(8, "little")
+    data[page + 22 : page + 26] = ogg_checksum(bytes(data[page:])).to_bytes(4, "little")
+    path.write_bytes(data)
+    found = decode(path, 48000)
+    assert len(whole) <= len(found) < len(whole) + more
+    np.testing.assert_array_equal(found[: len(whole)], whole)
+    assert "is cut short or states too much" in caplog.text
