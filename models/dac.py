@@ -9,6 +9,7 @@ from transformers import DacModel
 from transformers.models.dac.modeling_dac import Snake1d
 
 from singsong.models.batching import in_fixed_batches
+from singsong.models.checks import check_codes
 from singsong.models.devices import checked_device, checked_dtype, on_device
 from singsong.models.weights import load_pretrained, shaping_config, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray
@@ -96,12 +97,7 @@ class DacCodec:
             ValueError: The codes do not have that shape, or a code is not in the codebook.
         """
         geometry = self.geometry
-        if codes.ndim != 3 or not 1 <= codes.shape[2] <= geometry.codebooks or not codes.size:
-            raise ValueError(
-                f"codes must be [clips, frames, 1 to {geometry.codebooks}], found {codes.shape}"
-            )
-        if codes.max() >= geometry.codebook_size:
-            raise ValueError(f"codes must be below {geometry.codebook_size}, found {codes.max()}")
+        check_codes(codes, codebooks=geometry.codebooks, codebook_size=geometry.codebook_size)
         # One clip at a time: a song takes much memory, and no code depends on rounding here.
         return np.concatenate([self._decode(clip[None]) for clip in codes])
 

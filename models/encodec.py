@@ -11,8 +11,8 @@ from torch.nn.utils import parametrize
 from transformers import EncodecModel
 
 from singsong.models.batching import in_fixed_batches
+from singsong.models.checks import check_codes
 from singsong.models.devices import checked_device, checked_dtype, on_device
-from singsong.models.lite.checks import check_codes
 from singsong.models.weights import load_pretrained, shaping_config, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry

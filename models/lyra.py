@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from singsong.models.lite.checks import check_codes, encode_each
+from singsong.models.checks import check_codes, encode_each
 from singsong.models.weights import WeightsError, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray, IntArray
 from singsong.schemas.geometry import AcousticGeometry

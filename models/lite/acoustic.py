@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from singsong.models.checks import check_codes, check_tensor, encode_each
 from singsong.models.kmeans import assign
 from singsong.models.lite.bundled import weights_path
-from singsong.models.lite.checks import check_codes, check_tensor, encode_each
 from singsong.models.lite.envelope import BANDS, COEFFICIENTS, outlines, scales
 from singsong.models.lite.formats import WHITENING, format_of
 from singsong.models.lite.mdct import imdct, mdct

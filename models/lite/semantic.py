@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from singsong.models.checks import check_tensor, encode_each
 from singsong.models.kmeans import assign
 from singsong.models.lite.bundled import weights_path
-from singsong.models.lite.checks import check_tensor, encode_each
 from singsong.models.lite.features import FEATURES, MELS, PITCH_CLASSES, log_mel_chroma
 from singsong.models.weights import load_safely, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray

@@ -115,12 +115,12 @@ def test_the_digest_covers_what_shapes_the_result(
 
 @pytest.mark.parametrize("shape", [(1, 5), (1, 5, 13), (1, 5, 0), (0, 5, 12)])
 def test_codes_of_another_shape_are_refused(codec: DacCodec, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"codes must be \[clips, frames, 1 to 12\]"):
+    with pytest.raises(ValueError, match=r"\[clips, frames, codebooks\]|12 codebooks"):
         codec.decode(np.zeros(shape, np.uint16))
 
 
 def test_codes_outside_the_codebook_are_refused(codec: DacCodec) -> None:
-    with pytest.raises(ValueError, match="codes must be below 64, found 64"):
+    with pytest.raises(ValueError, match="codes must be from 0 to 63, found 64"):
         codec.decode(np.full((1, 5, 12), 64, np.uint16))
 
 

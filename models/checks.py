@@ -1,4 +1,4 @@
-"""Checks of the audio, codes and tensors given to the lite models."""
+"""Checks of the audio, codes and tensors that models are given."""
 
 from __future__ import annotations
 
