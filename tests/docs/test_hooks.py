@@ -1,5 +1,6 @@
 """What the hooks of the site make, without MkDocs."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from tests.docs.pages import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 import api_sources
+import code_fences
 import doctest_fences
 
 
@@ -38,3 +40,13 @@ def test_examples_in_docstrings_get_a_fence_and_nothing_else_does() -> None:
         "Adds.\n\nArgs:\n    a: One.\n\n```pycon\n>>> 1 + 1\n2\n>>> 2 + 2\n4\n```"
     )
     assert doctest_fences.fenced("Adds.\n\n    a = 1") == "Adds.\n\n    a = 1"
+
+
+def test_fences_say_only_their_language() -> None:
+    """MkDocs shows a fence with anything else after it as text."""
+    page = "```python notest\nx = 1\n```\n\n```toml\na = 1\n```\n"
+    assert code_fences.on_page_markdown(page) == page.replace(" notest", "")
+    for path in (ROOT / "docs").rglob("*.md"):
+        shown = code_fences.on_page_markdown(path.read_text())
+        marks = re.findall(r"^ *```(.+)$", shown, re.M)
+        assert all(re.fullmatch(r"\w+", mark) for mark in marks), (path, marks)
