@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ STEMS = ("vocals", "instrumental")
 _LEAST_FFT_SAMPLES = 2 * HOP_SAMPLES
 _HASHED_BYTES = 10_240_000
 _SILENT = 4  # only what ends the process is logged, since errors are raised
+# The key "location" of a map, under which a tensor names the file that its values lie in, which
+# onnxruntime would read. Its tag and its length, 8, may be padded, as protobuf allows.
+_ELSEWHERE = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 _BROKEN = (
     EPFail,
     Fail,
@@ -130,8 +134,7 @@ def read_onnx(path: Path) -> bytes:
     if not path.is_file():
         raise WeightsError(f"no MDX-Net at {path}: give the path of an .onnx file")
     content = path.read_bytes()
-    # The key under which a tensor names the file that its values lie in. onnxruntime would read it.
-    if b"location" in content:
+    if _ELSEWHERE.search(content):
         raise WeightsError(
             f"refused to load {path}: its tensors may lie in other files, which are never read; "
             "save it as one file where you trust it"

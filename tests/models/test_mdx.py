@@ -366,6 +366,26 @@ def test_no_other_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             separator(path)
 
 
+@pytest.mark.parametrize("length", [b"\x88\x00", b"\x88\x80\x00"])
+def test_a_padded_key_hides_no_file(tmp_path: Path, length: bytes) -> None:
+    """Protobuf reads a length that is longer than need be; the lengths around it grow, too."""
+    padded = tmp_path / "net.onnx"
+    padded.write_bytes(b"\x0a" + length + b"location")
+    with pytest.raises(WeightsError, match="its tensors may lie in other files"):
+        separator(padded)
+
+
+def test_the_word_location_elsewhere_is_no_file(tmp_path: Path) -> None:
+    """As in the traces that the exporter of torch 2.6 and later leaves in a graph."""
+    path = save_small_net(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.doc_string = "state = torch.load(path, map_location='cpu')"
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "stack_trace", "location = tensor.device"
+    onnx.save(model, path)
+    separator(path)
+
+
 def test_an_operator_that_is_not_in_onnxruntime_is_refused(tmp_path: Path) -> None:
     path = save_graph(tmp_path / "net.onnx", operator="Evil", domain="elsewhere")
     with pytest.raises(WeightsError, match="not an ONNX file that onnxruntime can run"):
