@@ -75,6 +75,7 @@ DEV = [
     "pytest-xdist",
     "ruff",
     "tensorflow-cpu",
+    "torchdata",
     "types-PyYAML",
     "types-protobuf",
     "visqol-python",

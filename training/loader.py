@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from singsong.dataset.handle import Dataset, open_dataset
@@ -122,6 +123,9 @@ class ShardDataset(IterableDataset[Batch]):
         self._verified: set[int] = set()
         self._start = 0
         self._steps = 0
+        self._workers = 1
+        # Worker processes iterate in copies of this object, but share this.
+        self._in_workers = torch.zeros(1, dtype=torch.bool).share_memory_()
 
     @property
     def records(self) -> int:
@@ -146,9 +150,17 @@ class ShardDataset(IterableDataset[Batch]):
         Args:
             steps: How many batches of the iteration were used. None means all that this object has
                 yielded; a `DataLoader` with worker processes reads ahead in copies of this object,
-                so there the caller has to count.
+                so there the caller has to count. torchdata's `StatefulDataLoader` asks the copies.
+
+        Raises:
+            ValueError: Nobody has counted: the last iteration ran in worker processes.
         """
-        used = self._steps if steps is None else steps
+        if steps is None and get_worker_info() is None and self._in_workers:
+            raise ValueError(
+                "the batches came from worker processes, and how many of them were used is not "
+                "known here: pass state_dict(steps=...), or use torchdata's StatefulDataLoader"
+            )
+        used = self._steps * self._workers if steps is None else steps
         samples = self._start + used * self._step_records
         if self.config.epochs is not None:
             samples = min(samples, self.config.epochs * self.records)
@@ -174,8 +186,9 @@ class ShardDataset(IterableDataset[Batch]):
     def __iter__(self) -> Generator[Batch, None, None]:
         self._steps = 0
         worker = get_worker_info()
-        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        for batch in self._batches(index, workers):
+        index, self._workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        self._in_workers.fill_(worker is not None)
+        for batch in self._batches(index, self._workers):
             self._steps += 1
             yield batch
 
