@@ -1,10 +1,11 @@
-"""Shows, verifies and previews a dataset.
+"""Shows, verifies, previews and explains a dataset.
 
 singsong dataset show dataset
 singsong dataset verify dataset
 singsong dataset verify dataset --against gs://my-bucket/dataset
 singsong dataset versions dataset
 singsong dataset preview dataset --min-instrumental-db -30
+singsong dataset explain dataset ~/Music/song.mp3
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("verify", "read every file again and check its hash"),
         ("versions", "list the versions that can be read"),
         ("preview", "count what another loudness filter would keep, without encoding"),
+        ("explain", "print what became of a file, a track or a clip, and why"),
     ):
         action = actions.add_parser(
             name,
@@ -41,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _add_comparison_arguments(action)
         if name == "preview":
             add_threshold_arguments(action)
+        if name == "explain":
+            action.add_argument(
+                "what", metavar="FILE|ID", help="path, URL or name of a file; id of a track or clip"
+            )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The actions of `singsong dataset`: show, verify, versions and preview."""
+"""The actions of `singsong dataset`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from singsong import storage
 from singsong.dataset.compare import compare_datasets, describe_comparison
+from singsong.dataset.explain import explain as explain_in
 from singsong.dataset.handle import Dataset, open_dataset
 from singsong.dataset.parts import decide
 from singsong.dataset.summary import describe, describe_makers
@@ -117,10 +118,27 @@ def preview(args: argparse.Namespace) -> int:
     return 0
 
 
+def explain(args: argparse.Namespace) -> int:
+    """Prints what became of a file, a track or a clip.
+
+    Raises:
+        DatasetError: There is no dataset, or it is damaged.
+        ValueError: It knows no such thing.
+    """
+    print_all(explain_in(open_dataset(args.dataset, args.version), args.what))
+    return 0
+
+
 def print_all(lines: Iterable[str]) -> None:
     """Prints each line."""
     for line in lines:
         print(printable(line))
 
 
-ACTIONS = {"show": show, "verify": verify, "versions": versions, "preview": preview}
+ACTIONS = {
+    "show": show,
+    "verify": verify,
+    "versions": versions,
+    "preview": preview,
+    "explain": explain,
+}
