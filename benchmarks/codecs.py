@@ -46,6 +46,13 @@ COMMON_HZ = 16000
 VISQOL_HZ = 48000
 TIMED_CLIPS = 5
 _MEL_FLOOR = 1e-5
+_FIGURES = ("mel", "SI-SDR", "ViSQOL", "level")
+_HEADS = (
+    *("codec", "codebooks", "kbit/s"),
+    *(f"voices: {_FIGURES[0]}", *_FIGURES[1:]),
+    *(f"instrumentals: {_FIGURES[0]}", *_FIGURES[1:]),
+    *("encode s", "decode s"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +172,7 @@ def main() -> None:
     clips = gather_clips(music=args.music, songs=args.songs, voices=args.voices)
     measured = [rows_of(spec, clips, visqol_clips=args.visqol_clips) for spec in args.specs]
     print(", ".join(f"{len(sounds)} {group}" for group, sounds in clips.items()), "\n")
-    print(
-        _row(["codec", "codebooks", "kbit/s", *["mel", "SI-SDR", "ViSQOL", "level"] * 2, "s", "s"])
-    )
+    print(_row(_HEADS))
     print("|---" * 13 + "|")
     print("\n".join(row for rows, _ in measured for row in rows), "\n")
     print(_row(["codec", "codes", "perplexity of each codebook"]))
