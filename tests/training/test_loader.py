@@ -1,6 +1,7 @@
 """Each record once, in one order, for any number of processes, from wherever one goes on."""
 
 import itertools
+import json
 import subprocess
 import sys
 import threading
@@ -17,9 +18,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 from benchmarks.support.code_dataset import read_records, write_dataset
+from benchmarks.support.command import ROOT
 from singsong.dataset.manifest import DatasetError
 from singsong.dataset.shard_reader import ShardReader
 from singsong.training.featurization import Featurization, FineCrops
@@ -147,36 +148,20 @@ def test_worker_processes_change_nothing(small: Path) -> None:
     assert torch.equal(next(iter(later))["row"], torch.tensor(reference(small, epochs=1)[900:1000]))
 
 
-def test_a_state_nobody_counted_is_refused(small: Path) -> None:
-    """It would say that nothing was read yet, and the training would begin anew in silence."""
-    dataset = dataset_of(small, epochs=1)
-    assert dataset.state_dict()["samples"] == 0
-    list(itertools.islice(DataLoader(dataset, batch_size=None, num_workers=1), 3))
-    with pytest.raises(ValueError, match=r"came from worker processes.*state_dict\(steps=\.\.\.\)"):
-        dataset.state_dict()
-    assert dataset.state_dict(steps=3)["samples"] == 300
-    list(itertools.islice(dataset, 2))
-    assert dataset.state_dict()["samples"] == 200
-
-
-@pytest.mark.parametrize("workers", [0, 1, 3])
-@pytest.mark.parametrize("used", [1, 7, 12])
-def test_a_stateful_loader_goes_on_with_the_next_batch(
-    small: Path, workers: int, used: int
-) -> None:
-    def loader() -> StatefulDataLoader:
-        dataset = dataset_of(small, epochs=2)
-        return StatefulDataLoader(dataset, batch_size=None, num_workers=workers)
-
-    first = loader()
-    batches = iter(first)
-    before = [next(batches)["row"].tolist() for _ in range(used)]
-    state = first.state_dict()
-    again = loader()
-    again.load_state_dict(state)
-    rows = [row for batch in before for row in batch]
-    rows += [row for batch in again for row in batch["row"].tolist()]
-    assert rows == reference(small, epochs=2)
+def test_a_stateful_loader_goes_on_with_the_next_batch(small: Path) -> None:
+    """And a state that nobody has counted is refused: it would say that nothing was read yet."""
+    cases = [f"{workers},{used}" for workers in (0, 1, 3) for used in (1, 7)]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.stateful_loading"]
+    found = subprocess.run(
+        [*command, str(small), *cases], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    printed = json.loads(found.stdout)
+    assert list(printed["rows"]) == cases
+    for case, rows in printed["rows"].items():
+        assert rows == reference(small, epochs=2), case
+    assert "came from worker processes" in printed["refusal"]
+    assert "state_dict(steps=...)" in printed["refusal"]
 
 
 def test_the_tokens_are_those_of_the_records(small: Path) -> None:
