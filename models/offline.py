@@ -44,9 +44,11 @@ def write_folder(files: Sequence[Path], folder: Path) -> None:
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
         put_bytes(str(scratch / SUMS), lines.encode())
         scratch.chmod(0o755)
+        before = scratch.with_name(f"{scratch.name}-before")
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, before)  # it is removed only once the new one is there
         os.replace(scratch, folder)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
