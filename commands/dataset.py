@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 
+from singsong.commands.subcommands import add_subcommands
 from singsong.pipelines.places import check_dataset
 from singsong.pipelines.recipe_arguments import add_threshold_arguments
 
@@ -21,21 +22,14 @@ _CODE_TOLERANCE = 0.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands of `singsong dataset`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, text in (
-        ("show", "print what it holds, and what failed"),
-        ("verify", "read every file again and check its hash"),
-        ("versions", "list the versions that can be read"),
-        ("preview", "count what another loudness filter would keep, without encoding"),
-        ("explain", "print what became of a file, a track or a clip, and why"),
-    ):
-        action = actions.add_parser(
-            name,
-            help=text,
-            description=text,
-            allow_abbrev=False,
-            formatter_class=parser.formatter_class,
-        )
+    texts = {
+        "show": "print what it holds, and what failed",
+        "verify": "read every file again and check its hash",
+        "versions": "list the versions that can be read",
+        "preview": "count what another loudness filter would keep, without encoding",
+        "explain": "print what became of a file, a track or a clip, and why",
+    }
+    for name, action in add_subcommands(parser, texts, dest="action").items():
         action.add_argument("dataset", metavar="DATASET", help="folder or URL")
         if name != "versions":
             action.add_argument("--version", help="the first 12 digits of a version's digest")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+from singsong.commands.subcommands import add_subcommands
 from singsong.models.registry import check_spec
 from singsong.pipelines.places import check_output_folder
 from singsong.pipelines.recipe_arguments import (
@@ -23,20 +24,13 @@ from singsong.pipelines.runner_arguments import device_from
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands of `singsong models`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, text in (
-        ("list", "print the models that are known, and those of plug-ins"),
-        ("fetch", "download models ahead, and print their hashes"),
-        ("check", "load models and test that they keep the contract of an adapter"),
-        ("bench", "measure how fast models run on this machine, and their memory"),
-    ):
-        action = actions.add_parser(
-            name,
-            help=text,
-            description=text,
-            allow_abbrev=False,
-            formatter_class=parser.formatter_class,
-        )
+    texts = {
+        "list": "print the models that are known, and those of plug-ins",
+        "fetch": "download models ahead, and print their hashes",
+        "check": "load models and test that they keep the contract of an adapter",
+        "bench": "measure how fast models run on this machine, and their memory",
+    }
+    for name, action in add_subcommands(parser, texts, dest="action").items():
         if name == "list":
             action.add_argument("--json", action="store_true", help="print JSON")
         elif name == "fetch":

@@ -16,6 +16,7 @@ import argparse
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from singsong.commands.subcommands import add_subcommands
 from singsong.pipelines.places import check_dataset, check_output_folder, check_run
 from singsong.runners.errors import JobFailedError
 from singsong.runners.exit_codes import ExitCode
@@ -37,16 +38,8 @@ _KINDS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the kinds of models of `singsong train` and their flags."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    for kind, text in _KINDS.items():
-        of_kind = kinds.add_parser(
-            kind,
-            help=text,
-            description=text,
-            allow_abbrev=False,
-            formatter_class=parser.formatter_class,
-        )
-        add_kind_arguments(of_kind, kind)
+    for kind, of_kind in add_subcommands(parser, _KINDS, dest="kind").items():
+        add_kind_arguments(of_kind, ModelKind(kind))
 
 
 def add_kind_arguments(parser: argparse.ArgumentParser, kind: ModelKind) -> None:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn import functional
 from torch.nn.utils import parametrize
 from transformers import EncodecModel
 
-from singsong.models.batching import in_fixed_batches
-from singsong.models.checks import check_codes
-from singsong.models.devices import checked_device, checked_dtype, on_device
+from singsong.models.network_codec import NetworkCodec, coarse_of
 from singsong.models.weights import load_pretrained, shaping_config, tensors_sha256
-from singsong.schemas.arrays import CodeArray, FloatArray
 from singsong.schemas.geometry import AcousticGeometry
 
 DEFAULT_SOURCE = "facebook/encodec_24khz"
@@ -23,7 +18,7 @@ _OF_TRAINING = (".codebook.inited", ".codebook.cluster_size", ".codebook.embed_a
 """Endings of the tensors that only training reads."""
 
 
-class EncodecCodec:
+class EncodecCodec(NetworkCodec):
     """Encodes audio with EnCodec (`AcousticCodec`).
 
     Attributes:
@@ -58,82 +53,45 @@ class EncodecCodec:
         dtype: str = "float32",
         batch_clips: int = 1,
     ) -> None:
-        self._device = checked_device(device)
-        self._dtype = checked_dtype(dtype)
-        self._batch_clips = batch_clips
         source = source or DEFAULT_SOURCE
         model = load_pretrained(EncodecModel, source, optional=_OF_TRAINING)
         config = model.config
         _check_mono(config, source)
         codebooks = _codebooks(model, bandwidth)
-        self.geometry = AcousticGeometry(
+        geometry = AcousticGeometry(
             sample_rate_hz=int(config.sampling_rate),
             hop_samples=int(config.hop_length),
             codebooks=codebooks,
-            coarse_codebooks=-(-codebooks // 3) if coarse_codebooks is None else coarse_codebooks,
+            coarse_codebooks=coarse_of(codebooks, coarse_codebooks),
             codebook_size=int(config.codebook_size),
         )
         state = model.state_dict().items()
-        self.weights_sha256 = tensors_sha256(
+        weights_sha256 = tensors_sha256(
             {name: tensor for name, tensor in state if not name.endswith(_OF_TRAINING)},
             settings={"model": "encodec", "config": shaping_config(config), "codebooks": codebooks},
         )
         for network in (model.encoder, model.decoder):
             _fold_weight_norm(network)
-            network.to(self._dtype)
-        self._model = model.to(self._device)
+        super().__init__(
+            model,
+            geometry=geometry,
+            weights_sha256=weights_sha256,
+            device=device,
+            dtype=dtype,
+            batch_clips=batch_clips,
+        )
         self._layers = model.quantizer.layers[:codebooks]
 
-    def encode(self, audio: FloatArray) -> CodeArray:
-        """Returns the codes of each clip, its last hop padded with silence.
-
-        Args:
-            audio: float32 [clips, samples] in [-1, 1].
-
-        Returns:
-            uint16 [clips, frames, codebooks].
-
-        Raises:
-            ValueError: The audio is not [clips, samples], or there is no clip.
-        """
-        return in_fixed_batches(self._encode, audio, batch_clips=self._batch_clips)
-
-    def decode(self, codes: CodeArray) -> FloatArray:
-        """Returns the audio of codes of all codebooks or the first few.
-
-        Args:
-            codes: [clips, frames, k], 1 <= k <= codebooks.
-
-        Returns:
-            float32 [clips, frames x hop].
-
-        Raises:
-            ValueError: The codes do not have that shape, or a code is not in the codebook.
-        """
-        geometry = self.geometry
-        check_codes(codes, codebooks=geometry.codebooks, codebook_size=geometry.codebook_size)
-        # One clip at a time: a song takes much memory, and no code depends on rounding here.
-        return np.concatenate([self._decode(clip[None]) for clip in codes])
-
-    @torch.inference_mode()
-    def _encode(self, audio: FloatArray) -> CodeArray:
-        samples = audio.shape[1]
-        padding = self.geometry.frames(samples) * self.geometry.hop_samples - samples
-        batch = functional.pad(on_device(audio, self._device), (0, padding))
-        residual = self._model.encoder(batch[:, None].to(self._dtype)).float()
+    def _quantised(self, latents: torch.Tensor) -> torch.Tensor:
         codes = []
         for layer in self._layers:
-            codes.append(layer.encode(residual))  # [clips, frames]
-            residual = residual - layer.decode(codes[-1])  # [clips, dim, frames]
-        result: CodeArray = torch.stack(codes, -1).to(torch.int32).cpu().numpy().astype("uint16")
-        return result
+            codes.append(layer.encode(latents))  # [clips, frames]
+            latents = latents - layer.decode(codes[-1])  # [clips, dim, frames]
+        return torch.stack(codes, -1)
 
-    @torch.inference_mode()
-    def _decode(self, clip: CodeArray) -> FloatArray:
-        codes = torch.from_numpy(clip.astype(np.int64)).to(self._device)
-        latents = self._model.quantizer.decode(codes.permute(2, 0, 1))
-        audio: FloatArray = self._model.decoder(latents.to(self._dtype))[:, 0].float().cpu().numpy()
-        return audio
+    def _latents(self, codes: torch.Tensor) -> torch.Tensor:
+        latents: torch.Tensor = self._model.quantizer.decode(codes.permute(2, 0, 1))
+        return latents
 
 
 def _check_mono(config: Any, source: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from singsong.models.checks import check_codes, encode_each
+from singsong.models.network_codec import coarse_of
 from singsong.models.weights import WeightsError, tensors_sha256
 from singsong.schemas.arrays import CodeArray, FloatArray, IntArray
 from singsong.schemas.geometry import AcousticGeometry
@@ -69,7 +70,7 @@ class LyraCodec:
             sample_rate_hz=_RATE_HZ,
             hop_samples=_HOP,
             codebooks=codebooks,
-            coarse_codebooks=-(-codebooks // 3) if coarse_codebooks is None else coarse_codebooks,
+            coarse_codebooks=coarse_of(codebooks, coarse_codebooks),
             codebook_size=_LEVELS**pack,
         )
         self._weights = _LEVELS ** np.arange(pack - 1, -1, -1)
