@@ -13,6 +13,7 @@ weights (safetensors) and config.json, which singsong loads. After Ctrl-C, the s
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from singsong.training.train import TrainResult
 
 
-_KINDS = {
+_KINDS: Mapping[str, str] = {
     ModelKind.ACCOMPANIMENT: "vocals in, semantic and coarse acoustic codes out",
     ModelKind.FINE: "coarse acoustic codes in, fine ones out, for better sound",
 }
