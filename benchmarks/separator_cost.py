@@ -13,7 +13,6 @@ the ratio little. 5 GB of memory, 2 GB of temporary files, five minutes a round.
 import argparse
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
@@ -21,16 +20,19 @@ import numpy as np
 import torch
 import yaml
 from bs_roformer import BSRoformer
-from demucs.htdemucs import HTDemucs
 from mel_band_roformer import MelBandRoformer
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.support.demucs_files import (
+    PUBLISHED_HTDEMUCS,
+    htdemucs,
+    save_demucs_safetensors,
+)
 from singsong.models.protocols import Separator
 from singsong.models.registry import load_model
 
 RATE_HZ = 44100
 CLIP_S = 10
-HTDEMUCS = {"bottom_channels": 512, "dconv_mode": 3, "segment": Fraction(39, 5)}
 ROFORMER = {
     **{"stereo": True, "time_transformer_depth": 1, "freq_transformer_depth": 1},
     **{"stft_hop_length": 441, "mask_estimator_depth": 2},
@@ -38,16 +40,12 @@ ROFORMER = {
 KIM = {**ROFORMER, "dim": 384, "depth": 6, "num_bands": 60}
 VIPERX = {**ROFORMER, "dim": 512, "depth": 12}
 CHUNKS = {8: "two forwards of 8 s", 11: "one of 11 s"}
-SOURCES = ["drums", "bass", "other", "vocals"]
 
 
 def save_htdemucs(folder: Path) -> str:
     """Writes a network of the size of the published htdemucs, and returns its spec."""
-    network = HTDemucs(SOURCES, **HTDEMUCS)
-    args, kwargs = network._init_args_kwargs
-    path = folder / "htdemucs.th"
-    package = {"klass": HTDemucs, "args": args, "kwargs": kwargs, "state": network.state_dict()}
-    torch.save(package, path)
+    path = folder / "htdemucs.safetensors"
+    save_demucs_safetensors(htdemucs(**PUBLISHED_HTDEMUCS), path)
     return f"demucs:{path}"
 
 
@@ -79,7 +77,9 @@ def counted() -> dict[str, float]:
     """Returns the work of each network; on the device "meta", nothing is computed for it."""
     # The fused attention of torch, off in `singsong`, would not be counted.
     torch.backends.mha.set_fastpath_enabled(False)
-    work = {"HTDemucs": gflop(HTDemucs(SOURCES, **HTDEMUCS), seconds=7.8, forwards=2, device="cpu")}
+    work = {
+        "HTDemucs": gflop(htdemucs(**PUBLISHED_HTDEMUCS), seconds=7.8, forwards=2, device="cpu")
+    }
     for name, kind, sizes in (
         ("Mel-Band RoFormer (Kim)", MelBandRoformer, KIM),
         ("BS-RoFormer (viperx)", BSRoformer, VIPERX),

@@ -13,27 +13,27 @@ come with `stempeg`. The instrumental is the mix without the vocals.
 
 import argparse
 import copy
-import importlib.util
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
-from demucs.htdemucs import HTDemucs
 
+from benchmarks.support.demucs_files import (
+    PUBLISHED_HTDEMUCS,
+    htdemucs,
+    save_demucs_safetensors,
+)
 from benchmarks.support.mdx_net import (
     ConvTdfNet,
     export,
     official_vocals,
-    parameters,
     random_net,
 )
-from singsong.audio.decode import read_channels
-from singsong.audio.stem_file import write_vocals
+from benchmarks.support.real_music import musdb_excerpt
 from singsong.models.htdemucs import DemucsSeparator
 from singsong.models.mdx import MdxSeparator
 from singsong.models.protocols import Separator, StereoSeparator
@@ -42,36 +42,6 @@ from singsong.schemas.arrays import FloatArray
 
 GEOMETRY = {"n_fft": 6144, "bins": 2048, "frames": 256}
 CLIP = 441_000
-HTDEMUCS_PARAMETERS = 41_984_456
-
-
-def excerpt(folder: Path) -> tuple[FloatArray, FloatArray]:
-    """Returns the mix and the vocals, float32 [2, samples]."""
-    spec = importlib.util.find_spec("stempeg")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError("stempeg is not installed")
-    source = Path(spec.origin).parent / "data" / "The Easton Ellises - Falcon 69.stem.mp4"
-    write_vocals(str(source), str(folder / "vocals.wav"))
-    mix, _ = read_channels(str(source))
-    vocals, _ = read_channels(str(folder / "vocals.wav"))
-    return mix, vocals
-
-
-def random_htdemucs(path: Path) -> DemucsSeparator:
-    """Returns HTDemucs with the size of the published model, through a file of its format."""
-    torch.manual_seed(0)
-    model = HTDemucs(
-        ["drums", "bass", "other", "vocals"],
-        bottom_channels=512,
-        dconv_mode=3,
-        segment=Fraction(39, 5),
-    )
-    if parameters(model) != HTDEMUCS_PARAMETERS:
-        raise ValueError(f"HTDemucs has {HTDEMUCS_PARAMETERS} parameters, not {parameters(model)}")
-    args, kwargs = model._init_args_kwargs
-    package = {"klass": HTDemucs, "args": args, "kwargs": kwargs, "state": model.state_dict()}
-    torch.save(package, path)
-    return DemucsSeparator(str(path))
 
 
 def sized_separators(folder: Path, clip: FloatArray) -> dict[str, Callable[[], object]]:
@@ -79,7 +49,8 @@ def sized_separators(folder: Path, clip: FloatArray) -> dict[str, Callable[[], o
     net = random_net(frames=GEOMETRY["frames"])
     path = export(net, folder / "vocals.onnx", bins=GEOMETRY["bins"], frames=GEOMETRY["frames"])
     mdx = MdxSeparator(str(path), stem="vocals", n_fft=GEOMETRY["n_fft"])
-    htdemucs = random_htdemucs(folder / "htdemucs.th")
+    save_demucs_safetensors(htdemucs(**PUBLISHED_HTDEMUCS), folder / "htdemucs.safetensors")
+    demucs = DemucsSeparator(str(folder / "htdemucs.safetensors"))
     both = np.stack([clip, clip])
 
     def official() -> FloatArray:
@@ -89,7 +60,7 @@ def sized_separators(folder: Path, clip: FloatArray) -> dict[str, Callable[[], o
     return {
         "mdx, published size": lambda: mdx.separate_vocals(clip[None]),
         "MDX-Net, official inference in torch": official,
-        "demucs, size of htdemucs": lambda: htdemucs.separate_vocals(clip[None]),
+        "demucs, size of htdemucs": lambda: demucs.separate_vocals(clip[None]),
     }
 
 
@@ -157,7 +128,6 @@ def main() -> None:
     torch.set_num_threads(1)
     named = {spec: load_model("separator", spec) for spec in args.separators}
     with tempfile.TemporaryDirectory() as folder:
-        mix, vocals = excerpt(Path(folder))
         clip = np.random.default_rng(0).normal(0, 0.1, CLIP).astype(np.float32)
         runs = sized_separators(Path(folder), clip)
     for spec, separator in named.items():
@@ -165,6 +135,7 @@ def main() -> None:
     print_speeds(runs, rounds=args.rounds)
     print("\nSDR in dB, vocals / instrumental\n")
     print("| separator | mono | stereo, then averaged | stereo |\n|---|---|---|---|")
+    mix, vocals = musdb_excerpt()
     for spec, separator in named.items():
         print_quality(spec, separator, mix, vocals)
 

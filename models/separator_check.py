@@ -41,15 +41,12 @@ def check_on_known_song(
     """
     rate_hz = separator.sample_rate_hz
     song = known_song(rate_hz)
+    mix, separate = song[None], separator.separate_vocals
     if stereo:
         assert isinstance(separator, StereoSeparator)
-        mix = np.stack([song, song])[None]
-        given = mix.copy()
-        vocals = separator.separate_stereo(given)
-    else:
-        mix = song[None]
-        given = mix.copy()
-        vocals = separator.separate_vocals(given)
+        mix, separate = np.stack([song, song])[None], separator.separate_stereo
+    given = mix.copy()
+    vocals = separate(given)
     problem = _problem(vocals, given, mix)
     if problem is None:
         try:

@@ -15,18 +15,10 @@ from safetensors.torch import save_file
 
 from benchmarks.gpu.material import other_clips
 from benchmarks.gpu.plan import LITE, ROLES, Plan
-from benchmarks.support.demucs_files import save_demucs_safetensors
 from singsong.models.registry import load_ssl_features
 from singsong.schemas.recipe import EncodeRecipe, ModelSpec
 from singsong.schemas.separation import NO_SEPARATION_LIMITS
 
-PUBLISHED_HTDEMUCS = {
-    "t_layers": 5,
-    "bottom_channels": 512,
-    "dconv_mode": 3,
-    "segment": Fraction(39, 5),
-}
-"""What differs from the defaults of its class: 41,984,456 parameters."""
 _TINY_HTDEMUCS = {
     "channels": 8,
     "t_layers": 2,
@@ -116,10 +108,13 @@ def _random(role: str, plan: Plan) -> ModelSpec:
 
 
 def _save_htdemucs(path: Path, *, tiny: bool) -> None:
-    from demucs.htdemucs import HTDemucs
+    from benchmarks.support.demucs_files import (
+        PUBLISHED_HTDEMUCS,
+        htdemucs,
+        save_demucs_safetensors,
+    )
 
-    settings = _TINY_HTDEMUCS if tiny else PUBLISHED_HTDEMUCS
-    save_demucs_safetensors(HTDemucs(["drums", "bass", "other", "vocals"], **settings), path)
+    save_demucs_safetensors(htdemucs(**(_TINY_HTDEMUCS if tiny else PUBLISHED_HTDEMUCS)), path)
 
 
 def _save_dac(folder: Path, *, tiny: bool) -> None:

@@ -1,12 +1,11 @@
 """Clips to measure codecs on: voices and instrumentals that anyone can get."""
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 
+from benchmarks.support.real_music import musdb_excerpt
 from singsong.audio.decode import stream_mono
 from singsong.commands.demo import wheel_recordings
 from singsong.models.registry import load_model
@@ -17,7 +16,6 @@ CLIP_SECONDS = 10
 PLACES = (0.2, 0.5, 0.8)
 """Where in a file its clips begin, as shares of its whole clips."""
 _LEAST_RMS = 1e-3
-_VOCALS_STREAM = 4
 
 
 def gather_clips(
@@ -33,16 +31,16 @@ def gather_clips(
         songs: Files that Spleeter separates into both groups.
         voices: Files with nothing but a voice.
     """
-    stem_file, *others = sorted(wheel_recordings(), key=lambda path: path.suffix != ".mp4")
-    vocals = _stem(stem_file, _VOCALS_STREAM)
+    mix, vocals = (sound.mean(axis=0) for sound in musdb_excerpt())
     sounds = {
         "voices": [vocals, *(clip for path in voices for clip in _clips(path))],
         "instrumentals": [
-            _stem(stem_file, 0) - vocals,
+            mix - vocals,
             *(clip for path in music for clip in _clips(path)),
         ],
     }
     spleeter = load_model("separator", "spleeter")
+    others = [path for path in wheel_recordings() if not path.name.endswith(".stem.mp4")]
     for mix in (clip for path in (*others, *songs) for clip in _clips(path)):
         voice = spleeter.separate_vocals(mix[None])[0]
         sounds["voices"].append(voice)
@@ -60,11 +58,3 @@ def _clips(path: Path) -> list[FloatArray]:
     return [
         sound[index * size :][:size] for index in sorted({int(place * whole) for place in PLACES})
     ]
-
-
-def _stem(path: Path, stream: int) -> FloatArray:
-    """Returns one stream of a stem file, mono: the pipeline decodes only the first."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
-    command += ["-map", f"0:{stream}", "-f", "f32le", "-ac", "2", "-ar", str(RATE_HZ), "-"]
-    raw = subprocess.run(command, check=True, capture_output=True).stdout
-    return np.frombuffer(raw, "<f4").reshape(-1, 2).mean(axis=1, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Writes Demucs models as they lie on the Hugging Face hub."""
+"""Writes Demucs models as they lie on the Hugging Face hub, published sizes among them."""
 
 import json
 from fractions import Fraction
@@ -6,7 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
+
+PUBLISHED_HTDEMUCS = {
+    "t_layers": 5,
+    "bottom_channels": 512,
+    "dconv_mode": 3,
+    "segment": Fraction(39, 5),
+}
+"""What differs from the defaults of its class: 41,984,456 parameters."""
+
+
+def htdemucs(**settings: Any) -> HTDemucs:
+    """Returns an HTDemucs for the four usual stems, with random weights, always the same."""
+    torch.manual_seed(0)
+    return HTDemucs(["drums", "bass", "other", "vocals"], **settings)
 
 
 def save_demucs_safetensors(

@@ -233,7 +233,7 @@ def test_nothing_to_fit_is_one_sentence(songs: Path, tmp_path: Path, capsys) -> 
 
 
 def test_stereo_gives_other_vocals_of_the_same_mix(tmp_path: Path) -> None:
-    """Spleeter takes each channel by itself; the excerpt of MUSDB18 is in stereo."""
+    """Spleeter's network sees both channels; the excerpt of MUSDB18 is in stereo."""
     excerpt = next(path for path in wheel_recordings() if path.suffix == ".mp4")
     flags = ("--clip-seconds", 5, "--mode", "in_memory", "--no-filter")
     for name, more in (("mono", ()), ("stereo", ("--stereo", "--check-determinism", 1))):
