@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from demucs.htdemucs import HTDemucs
 
 from benchmarks.gpu import agreement
 from benchmarks.gpu.compare import Difference, compare_audio, compare_codes, percent
 from benchmarks.gpu.material import MIX_HZ, compared_clips, other_clips, prepare
-from benchmarks.gpu.networks import PUBLISHED_HTDEMUCS, spec_of
+from benchmarks.gpu.networks import spec_of
 from benchmarks.gpu.report import Report
+from benchmarks.support.demucs_files import PUBLISHED_HTDEMUCS, htdemucs
 from singsong.models.bundle import Models
 from singsong.models.conformance import noise_clips
 from singsong.models.dac import DacCodec
@@ -187,7 +187,7 @@ def test_a_model_that_fails_costs_no_other(tmp_path: Path) -> None:
 
 def test_the_networks_with_random_weights_have_the_published_sizes(tmp_path: Path) -> None:
     """DAC and w2v-BERT 2.0 are the defaults of their classes."""
-    separator = HTDemucs(["drums", "bass", "other", "vocals"], **PUBLISHED_HTDEMUCS)
+    separator = htdemucs(**PUBLISHED_HTDEMUCS)
     assert sum(values.numel() for values in separator.parameters()) == 41_984_456
     codec = load_model("acoustic", spec_of("acoustic", plan_of(tmp_path)))
     assert codec.encode(noise_clips(16000)[:1]).shape == (1, 50, 12)
